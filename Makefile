@@ -1,0 +1,43 @@
+# Everything is set up by the targets that need it; a second run installs nothing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO_SECONDS ?= 30
+
+.PHONY: demo test check lint bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/attwin demo --seconds $(DEMO_SECONDS)
+
+test: $(VENV)/.dev tools
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: lint test
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev tools
+	$(BIN)/python bench/ingest.py
+
+# what the tests need beside Python: a real broker
+.PHONY: tools
+tools:
+	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || ./.ci/install-tools
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[demo,converter,dev]'
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,3 @@
+"""attwin: live digital twins of attention on a gateway."""
+
+__version__ = "0.1.0"

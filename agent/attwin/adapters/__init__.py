@@ -1,0 +1,1 @@
+"""One technology each. An adapter converts every foreign error at its edge."""

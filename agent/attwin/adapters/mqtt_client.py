@@ -1,0 +1,153 @@
+"""paho with its own way of reading and of acknowledging.
+
+paho reads a packet in three system calls and makes an object of every message. This client reads all that has arrived
+at once and takes PUBLISH packets apart itself; every other packet goes to paho. It leans on private names of paho
+(``_sock_recv``, ``_in_packet``, ``_packet_handle``, ``_packet_queue``): the version is bounded and a test holds them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import MQTTErrorCode
+
+from attwin.core.errors import LinkDownError
+from attwin.ports import Clock, Messages
+
+_READ_BYTES = 262_144
+_PUBLISH = 0x30
+_QOS_BITS = 0x06
+_MOST_HEADER = 65_600
+"""More than the longest topic and its frame; a PUBLISH cut behind it still has its topic."""
+
+
+class ReadAheadClient(mqtt.Client):
+    """paho with its own way of reading."""
+
+    def prepare(self, clock: Clock, most_payload: int) -> None:
+        """Set what the constructor of paho has no place for."""
+        self.messages = Messages()
+        self._wall = clock
+        self._most_payload = most_payload
+        self._v5 = self._protocol == mqtt.MQTTv5
+        self.forget_rest()
+
+    def forget_rest(self) -> None:
+        """Forget the part of a packet that a broken connection left."""
+        self._rest = b""
+        self._skip = 0
+
+    def hang_up(self) -> None:
+        """Close the socket without a farewell, for which paho has no public way."""
+        if self._sock is not None:
+            self._sock_close()
+
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002 -- paho's signature
+        """Read once, as much as there is, and handle every whole packet in it."""
+        if self._sock is None:
+            return mqtt.MQTT_ERR_NO_CONN
+        try:
+            data = self._sock_recv(_READ_BYTES)
+        except BlockingIOError:
+            return mqtt.MQTT_ERR_SUCCESS
+        except OSError:
+            data = b""
+        if not data:
+            return self._loop_rc_handle(mqtt.MQTT_ERR_CONN_LOST)
+        self._last_bytes_received = mqtt.time_func()
+        if not self.messages.topics:
+            self.messages.received_ms = self._wall.monotonic_ms()
+        if self._skip:
+            self._skip, data = max(0, self._skip - len(data)), data[self._skip :]
+        self._rest = self._take_packets(self._rest + data if self._rest else data)
+        return mqtt.MQTT_ERR_SUCCESS
+
+    def _take_packets(self, data: bytes) -> bytes:
+        """Handle the whole packets at the front of ``data`` and return what is left of it."""
+        at, end = 0, len(data)
+        while end - at >= 2:  # noqa: PLR2004 -- the shortest packet
+            length, body = data[at + 1], at + 2
+            if length & 0x80:
+                length, body = _long_length(data, at)
+                if not body:
+                    break
+            stop = body + length
+            if data[at] & 0xF0 == _PUBLISH:
+                if stop > end and end - body <= self._most_payload + _MOST_HEADER:
+                    break
+                self._take_publish(data[at], data, body, stop)
+                self._skip = max(0, stop - end)
+            elif stop > end:
+                break
+            else:
+                self._hand_over(data[at], data[body:stop])
+                if self._sock is None:
+                    return b""
+            at = min(stop, end)
+        return data[at:]
+
+    def _take_publish(self, head: int, data: bytes, body: int, stop: int) -> None:
+        """Note a PUBLISH packet whose body is ``data[body:stop]``, of which a huge one may still lack its end."""
+        qos = head & _QOS_BITS
+        at = body + 2 + (data[body] << 8 | data[body + 1]) if stop - body > 1 else stop + 1
+        messages = self.messages
+        if at + qos > stop:
+            raise LinkDownError("the broker sent a malformed PUBLISH packet")
+        topic = data[body + 2 : at]
+        if qos:
+            messages.packet_ids.append(data[at] << 8 | data[at + 1])
+            at += 2
+        else:
+            messages.packet_ids.append(0)
+        if self._v5:
+            size, after = data[at], at + 1
+            if size & 0x80:
+                size, after = _long_length(data, at - 1)
+            at = after + size
+        messages.topics.append(topic)
+        messages.payloads.append(data[at : min(stop, at + self._most_payload)])
+        messages.lengths.append(stop - at)
+        messages.flags.append(head)
+
+    def _hand_over(self, head: int, body: bytes) -> None:
+        """Give a packet to paho as if paho had read it."""
+        self._in_packet = {
+            "command": head,
+            "have_remaining": 1,
+            "remaining_count": [],
+            "remaining_mult": 1,
+            "remaining_length": len(body),
+            "packet": bytearray(body),
+            "to_process": 0,
+            "pos": 0,
+        }
+        code = self._packet_handle()
+        if code > 0:
+            self._loop_rc_handle(code)
+
+    def send_acknowledgements(self, packet_ids: Sequence[int]) -> None:
+        """Queue the PUBACKs of all ids as one piece of bytes."""
+        ids = np.array(packet_ids, np.uint16)
+        packets = np.empty((len(ids), 4), np.uint8)
+        packets[:, 0], packets[:, 1] = 0x40, 0x02
+        packets[:, 2], packets[:, 3] = ids >> 8, ids & 0xFF
+        self._packet_queue(mqtt.PUBACK, packets.tobytes(), 0, 1)
+
+
+def _long_length(data: bytes, at: int) -> tuple[int, int]:
+    """Return a variable byte integer after ``data[at]`` and where it ends; (0, 0) where its end is missing.
+
+    Raises:
+        LinkDownError: It is longer than four bytes.
+
+    Source: MQTT 3.1.1, section 2.2.3.
+    """
+    value = 0
+    for place in range(4):
+        if at + 1 + place >= len(data):
+            return 0, 0
+        byte = data[at + 1 + place]
+        value |= (byte & 0x7F) << (7 * place)
+        if not byte & 0x80:
+            return value, at + 2 + place
+    raise LinkDownError("the broker sent a packet length of more than four bytes")

@@ -1,0 +1,226 @@
+"""A connection to an MQTT broker by paho-mqtt, driven by the agent's loop.
+
+The loop owns the sockets; no paho thread runs. While a client is down, a helper thread resolves the name, connects and
+shakes hands, and the loop leaves that client alone until the thread has ended.
+"""
+
+import random
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from attwin.adapters.mqtt_client import ReadAheadClient
+from attwin.core.errors import LinkDownError
+from attwin.ports import CONNECTING, Clock
+
+_FIRST_WAIT_MS = 500
+_LONGEST_WAIT_MS = 30_000
+_CONNECT_SECONDS = 10.0
+_SESSION_SECONDS = 7 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAddress:
+    """Where and how to connect.
+
+    Attributes:
+        host, port: The broker.
+        client_id: Unique at the broker, lasting.
+        username, password: Empty for none.
+        tls: None for a plain connection.
+        protocol: "3.1.1" or "5".
+        keepalive_s: MQTT keep-alive.
+        inflight: How many unacknowledged messages either side may send.
+        clean: Whether the broker forgets the session when the connection ends.
+    """
+
+    host: str
+    port: int
+    client_id: str
+    username: str
+    password: str
+    tls: ssl.SSLContext | None
+    protocol: str
+    keepalive_s: int
+    inflight: int
+    clean: bool = False
+
+    def __repr__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class MqttLink:
+    """Keeps one client connected. The base of the sensor and the upstream link."""
+
+    def __init__(self, address: BrokerAddress, clock: Clock, *, most_payload: int) -> None:
+        self.address = address
+        self.connections = 0
+        is_v5 = address.protocol == "5"
+        client = ReadAheadClient(
+            CallbackAPIVersion.VERSION2,
+            client_id=address.client_id,
+            protocol=mqtt.MQTTv5 if is_v5 else mqtt.MQTTv311,
+            clean_session=None if is_v5 else address.clean,
+            manual_ack=True,
+        )
+        client.prepare(clock, most_payload)
+        self._client = client
+        self._clock = clock
+        self._accepted = False
+        self._problem = CONNECTING
+        self._connecting: threading.Thread | None = None
+        self._failure: Exception | None = None
+        self._wait_ms = _FIRST_WAIT_MS
+        self._next_try_ms = 0
+        if address.username:
+            client.username_pw_set(address.username, address.password or None)
+        if address.tls:
+            client.tls_set_context(address.tls)
+        client.suppress_exceptions = False
+        client.connect_timeout = _CONNECT_SECONDS
+        client.max_inflight_messages_set(address.inflight)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_socket_open = _no_delay
+
+    def fileno(self) -> int | None:
+        """Return the socket to watch, None while there is none."""
+        if self._connecting:
+            return None
+        sock = self._client.socket()
+        return None if sock is None else sock.fileno()
+
+    def wants_write(self) -> bool:
+        """Return whether something waits to be sent."""
+        return self._connecting is None and self._client.want_write()
+
+    def on_readable(self) -> None:
+        """Read what has arrived, the part that TLS holds back included."""
+        self._guarded(self._client.loop_read)
+        sock = self._client.socket()
+        while isinstance(sock, ssl.SSLSocket) and sock.pending():
+            self._guarded(self._client.loop_read)
+            sock = self._client.socket()
+
+    def on_writable(self) -> None:
+        """Send what waits."""
+        self._guarded(self._client.loop_write)
+
+    def is_up(self) -> bool:
+        """Return whether the broker has accepted us."""
+        return self._accepted
+
+    def problem(self) -> str:
+        """Return why the link is down, empty while it is up."""
+        return "" if self._accepted else self._problem
+
+    def tick(self) -> None:
+        """Keep the connection alive, or get a new one."""
+        if self._connecting:
+            if not self._connecting.is_alive():
+                self._connecting = None
+                self._connect_ended()
+            return
+        if self._client.socket() is not None:
+            self._guarded(self._client.loop_misc)
+        elif self._clock.monotonic_ms() >= self._next_try_ms:
+            self._connecting = threading.Thread(target=self._connect, name=f"connect {self.address!r}", daemon=True)
+            self._connecting.start()
+
+    def close(self) -> None:
+        """Say goodbye and close."""
+        if self._connecting is None and self._client.socket() is not None:
+            self._guarded(self._client.disconnect)
+            self._guarded(self._client.loop_write)
+
+    def on_accepted(self, *, session_present: bool) -> None:
+        """Do what a new connection needs. For subclasses."""
+
+    def on_lost(self) -> None:
+        """Forget what belonged to the connection. For subclasses."""
+
+    def _connect(self) -> None:
+        """Connect, in the helper thread; touches nothing but the client that the loop leaves alone."""
+        self._failure = None
+        properties = None
+        if self.address.protocol == "5":
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho leaves it untyped
+            properties.SessionExpiryInterval = 0 if self.address.clean else _SESSION_SECONDS
+            properties.ReceiveMaximum = self.address.inflight
+        try:
+            self._client.connect(
+                self.address.host,
+                self.address.port,
+                keepalive=self.address.keepalive_s,
+                clean_start=self.address.clean if properties else mqtt.MQTT_CLEAN_START_FIRST_ONLY,
+                properties=properties,
+            )
+        except (OSError, ValueError, ssl.SSLError) as error:
+            self._failure = error
+
+    def _connect_ended(self) -> None:
+        if self._failure is not None:
+            self._back_off(_explain(self._failure))
+
+    def _back_off(self, problem: str) -> None:
+        self._accepted = False
+        self._problem = problem
+        self._next_try_ms = self._clock.monotonic_ms() + round(self._wait_ms * random.uniform(0.5, 1))  # noqa: S311 -- jitter, not a secret
+        self._wait_ms = min(self._wait_ms * 2, _LONGEST_WAIT_MS)
+
+    def _guarded(self, action: Callable[[], object]) -> None:
+        """Call into paho; a broken connection is a state, not an exception."""
+        try:
+            action()
+        except (OSError, ValueError, mqtt.WebsocketConnectionError, LinkDownError) as error:
+            self._problem = _explain(error)
+            self._drop()
+
+    def _drop(self) -> None:
+        was_up, self._accepted = self._accepted, False
+        self._client.hang_up()
+        self._back_off(self._problem)
+        if was_up:
+            self.on_lost()
+
+    def _on_connect(
+        self,
+        _client: mqtt.Client,
+        _data: object,
+        flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        _props: object,
+    ) -> None:
+        if reason.is_failure:
+            raise LinkDownError(f"{self.address!r} refuses us: {reason}")
+        self._accepted, self._problem = True, ""
+        self._wait_ms = _FIRST_WAIT_MS
+        self.connections += 1
+        self.on_accepted(session_present=flags.session_present)
+
+    def _on_disconnect(
+        self, _client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+    ) -> None:
+        was_up, self._accepted = self._accepted, False
+        self._back_off(f"connection lost: {reason}")
+        if was_up:
+            self.on_lost()
+
+
+def _no_delay(_client: mqtt.Client, _data: object, sock: object) -> None:
+    if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,78 @@
+"""The sensor side: readings in, acknowledgements out when they are durable."""
+
+from collections.abc import Sequence
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.reasoncodes import ReasonCode
+
+from attwin.adapters.mqtt_link import BrokerAddress, MqttLink
+from attwin.core.errors import LinkDownError
+from attwin.ports import Clock, Messages
+
+_MOST_WAITING = 4_000
+"""Messages read ahead of the round; the rest stays with the kernel and the broker."""
+
+
+class MqttSensorLink(MqttLink):
+    """Implements ``ports.SensorLink``."""
+
+    def __init__(
+        self, address: BrokerAddress, clock: Clock, *, filters: Sequence[tuple[str, int]], most_payload: int
+    ) -> None:
+        super().__init__(address, clock, most_payload=most_payload)
+        self._filters = list(filters)
+        self._subscribed = False
+        self._client.on_subscribe = self._on_subscribe
+
+    def on_accepted(self, *, session_present: bool) -> None:
+        """Subscribe; a broker that still has the session takes it as no change."""
+        del session_present
+        self._client.subscribe(self._filters)
+
+    def on_lost(self) -> None:
+        """Forget half a packet. Whole messages stay: they are handled, but their PUBACK cannot be sent."""
+        self._client.forget_rest()
+        self._subscribed = False
+
+    def is_up(self) -> bool:
+        """Return whether the broker has accepted us and our subscriptions."""
+        return self._accepted and self._subscribed
+
+    def problem(self) -> str:
+        """Return why no readings can arrive, empty while they can."""
+        return "waiting for the subscriptions" if self._accepted and not self._subscribed else super().problem()
+
+    def on_readable(self) -> None:
+        """Read what has arrived, unless enough waits already."""
+        if self.waiting() < _MOST_WAITING:
+            super().on_readable()
+
+    def take(self) -> Messages:
+        """Return what arrived since the last call."""
+        taken, self._client.messages = self._client.messages, Messages()
+        return taken
+
+    def waiting(self) -> int:
+        """Return how many messages ``take`` would return."""
+        return len(self._client.messages.topics)
+
+    def waiting_since_ms(self) -> int:
+        """Return when the oldest of them was read, by the monotonic clock."""
+        return self._client.messages.received_ms
+
+    def _on_subscribe(
+        self, _client: mqtt.Client, _data: object, _mid: int, answers: list[ReasonCode], _props: object
+    ) -> None:
+        refused = [f for (f, _), answer in zip(self._filters, answers, strict=True) if answer.is_failure]
+        if refused:
+            raise LinkDownError(f"the broker refuses the subscription to {', '.join(refused)}")
+        self._subscribed = True
+
+    def connection(self) -> int:
+        """Return the number of the current connection."""
+        return self.connections
+
+    def acknowledge(self, packet_ids: Sequence[int], connection: int) -> None:
+        """Send the PUBACKs of one connection; those of an older connection are left out."""
+        if packet_ids and self._accepted and connection == self.connections:
+            self._guarded(lambda: self._client.send_acknowledgements(packet_ids))

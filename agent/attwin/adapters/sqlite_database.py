@@ -1,0 +1,111 @@
+"""Opening ``twin.db``: settings of the connection, schema, and the one writer's lock."""
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from attwin.core.errors import StoreError
+
+_KNOWN_MIGRATIONS = ("m001_first_tables",)
+_PRAGMAS = """
+pragma journal_mode = wal;
+pragma busy_timeout = 5000;
+pragma wal_autocheckpoint = 1000;
+pragma journal_size_limit = 16777216;
+pragma cache_size = -4000;
+pragma temp_store = memory;
+pragma mmap_size = 0;
+pragma foreign_keys = on;
+pragma secure_delete = on;
+pragma trusted_schema = off;
+"""
+
+
+def open_writer(path: Path, *, durability: str) -> tuple[sqlite3.Connection, int]:
+    """Open the database for the one writer, bring its schema up to date, and lock it.
+
+    Args:
+        path: The file; made where it is missing.
+        durability: ``full`` or ``normal``, SQLite's ``synchronous``.
+
+    Returns:
+        The connection, and the descriptor of the lock, which ends with the process or its closing.
+
+    Raises:
+        StoreError: Another agent has it, it is of a newer schema, or it is no usable database.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path.parent}: {error.strerror}; the database cannot be kept there") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StoreError(f"{path}: another agent is using it") from error
+    connection = None
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        if connection.execute("select count(*) from sqlite_master").fetchone() == (0,):
+            connection.execute("pragma auto_vacuum = incremental")
+        connection.executescript(_PRAGMAS)
+        connection.execute(f"pragma synchronous = {durability}")
+        _migrate(connection, path)
+    except (sqlite3.Error, StoreError) as error:
+        if connection:
+            connection.close()
+        os.close(lock)
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{path}: not a usable database: {error}") from error
+    return connection, lock
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open the database read-only.
+
+    Raises:
+        StoreError: There is none, it is of another schema, or it is not a database.
+    """
+    if not path.is_file():
+        raise StoreError(f"{path}: no database there; has the agent run?")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        connection.execute("pragma query_only = on")
+        connection.execute("pragma busy_timeout = 5000")
+        _refuse_newer(connection, path)
+        if not set(_KNOWN_MIGRATIONS) <= _applied(connection):
+            connection.close()
+            raise StoreError(f"{path}: not laid out by this attwin yet; start the agent once")
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+    return connection
+
+
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    if not connection.execute("select 1 from sqlite_master where name = '_sqlite_migrations'").fetchone():
+        return set()
+    rows = connection.execute("select name from _sqlite_migrations where migration_set = 'attwin'")
+    return {str(name) for (name,) in rows}
+
+
+def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    newer = _applied(connection) - set(_KNOWN_MIGRATIONS)
+    if newer:
+        raise StoreError(
+            f"{path}: made by a newer attwin (schema {max(newer)}); this one knows up to {_KNOWN_MIGRATIONS[-1]}. "
+            "Install that version again, or give store.path another name; nothing was changed."
+        )
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    _refuse_newer(connection, path)
+    if set(_KNOWN_MIGRATIONS) <= _applied(connection):
+        return
+    from sqlite_utils import Database  # noqa: PLC0415 -- 80 ms to import, only when there is something to do
+
+    from attwin.adapters.sqlite_migrations import MIGRATIONS  # noqa: PLC0415 -- imports sqlite-utils
+
+    MIGRATIONS.apply(Database(connection, execute_plugins=False))

@@ -1,0 +1,100 @@
+"""The schema of ``twin.db`` by numbered migrations; each runs once, in one transaction with its record."""
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+MIGRATIONS = Migrations("attwin")
+
+_M001 = """
+create table meta (name text primary key, value text not null) strict;
+
+create table entities (
+    id integer primary key, name text not null, kind text not null, first_seen_ms integer not null, forgotten_ms integer
+) strict;
+create unique index entities_name on entities (name) where forgotten_ms is null;
+
+create table series (
+    id integer primary key, entity_id integer not null references entities (id),
+    metric text not null, unit text not null
+) strict;
+create index series_entity on series (entity_id);
+
+create table state (
+    series_id integer primary key, time_ms integer not null, value real not null, quality text not null
+) strict;
+
+create table scores (
+    entity_id integer not null, time_ms integer not null, score real not null, missing text not null,
+    primary key (entity_id, time_ms)
+) strict, without rowid;
+
+create table alerts (
+    id integer primary key, rule text not null, entity text not null, severity text not null, subject text not null,
+    state text not null, value real not null, threshold real not null, since_ms integer not null,
+    time_ms integer not null, opened_ms integer not null, cleared_ms integer
+) strict;
+create index alerts_state on alerts (state);
+
+create table alert_events (
+    id integer primary key, alert_id integer not null references alerts (id), time_ms integer not null,
+    type text not null, body text not null
+) strict;
+
+create table lanes (lane text primary key, next_sequence integer not null) strict;
+
+create table outbox (
+    lane text not null, sequence integer not null, topic text not null, payload blob not null,
+    retain integer not null, created_ms integer not null,
+    primary key (lane, sequence)
+) strict, without rowid;
+
+create table rejects (
+    id integer primary key, time_ms integer not null, source integer not null, topic text not null,
+    reason text not null, detail text not null, bytes integer not null, payload blob not null
+) strict;
+
+create table models (
+    id integer primary key, kind text not null, name text not null, version integer not null, sha256 text not null,
+    runtime text not null, activated_ms integer not null
+) strict;
+
+create table journal (
+    id integer primary key, created_ms integer not null, readings integer not null,
+    first_ms integer, last_ms integer, body blob not null, counts text not null
+) strict;
+
+create table audit (
+    source text not null, name text not null, reason text not null, count integer not null,
+    primary key (source, name, reason)
+) strict, without rowid;
+
+create table snapshot (
+    id integer primary key check (id = 1), journal_id integer not null, created_ms integer not null,
+    checksum text not null, body blob not null
+) strict;
+
+insert into meta values ('audited_journal_id', '0');
+
+create view audit_totals as
+select source, name, reason, sum(count) as count from (
+    select source, name, reason, count from audit
+    union all
+    select each.value ->> 0, each.value ->> 1, each.value ->> 2, each.value ->> 3
+    from journal, json_each(journal.counts) as each
+    where journal.id > (select cast(value as integer) from meta where name = 'audited_journal_id')
+) group by source, name, reason;
+
+create view readable_scores as
+select entities.name as entity, strftime('%Y-%m-%d %H:%M:%S', scores.time_ms / 1000, 'unixepoch') as time,
+    scores.score, scores.missing
+from scores join entities on entities.id = scores.entity_id;
+"""
+
+
+@MIGRATIONS()
+def m001_first_tables(db: Database) -> None:
+    """Lay the tables of the first release."""
+    # executescript would commit; the migration shares its transaction with the record that it ran
+    for statement in _M001.split(";\n"):
+        if statement.strip():
+            db.execute(statement)

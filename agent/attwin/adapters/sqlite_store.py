@@ -1,0 +1,367 @@
+"""The durable twin in SQLite: a round becomes durable in one transaction."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import sqlite3
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attwin.adapters.arrays import pack_arrays, unpack_arrays
+from attwin.adapters.sqlite_database import open_writer
+from attwin.core.catalogue import Catalogue
+from attwin.core.columns import NEVER_MS
+from attwin.core.errors import StoreError
+from attwin.core.journal import Segment, decode, encode
+from attwin.core.outgoing import LANES, AlertFacts, Draft, OutgoingMessage
+from attwin.core.types import Quality, ReadingBatch, Reject
+from attwin.ports import AlertChange, Commit, Counts, ScoreRow
+
+_MOST_REJECT_BYTES = 10_000_000
+_REFILL_MS = 3_600_000
+
+
+class SqliteStore:
+    """Implements ``ports.Store``. The only writer of its file."""
+
+    def __init__(self, path: Path, catalogue: Catalogue, *, gateway: str, durability: str) -> None:
+        self.path = path
+        self._catalogue = catalogue
+        self._connection, self._lock = open_writer(path, durability=durability)
+        with self._transaction():
+            self._connection.execute("insert or ignore into meta values ('store_id', ?)", (uuid.uuid4().hex[:8],))
+            for lane in LANES:
+                self._connection.execute("insert or ignore into lanes values (?, 1)", (lane,))
+        self._store_id = self._meta("store_id")
+        self._prefix = f"{gateway}:{self._store_id}"
+        self._saved_entities: set[int] = set()
+        self._in_flight: dict[str, int] = dict.fromkeys(LANES, 0)
+        self._reject_bytes = int(self._one("select coalesce(sum(bytes), 0) from rejects"))
+        self._waiting = int(self._one("select count(*) from outbox"))
+        self._sent = 0
+
+    @property
+    def store_id(self) -> str:
+        """Return the id that this database was given when it was made."""
+        return self._store_id
+
+    def load_entities(self, kinds: Mapping[str, int], snapshot: Mapping[str, NDArray[np.generic]]) -> None:
+        """Add to the catalogue the entities whose kind the configuration still has with the same metrics.
+
+        An entity whose kind has other metrics now gets new series; the old ones stay readable.
+
+        Args:
+            kinds: The index of every kind of the configuration.
+            snapshot: Its entities get the places they had, so that its columns fit.
+        """
+        rows = self._connection.execute(
+            "select e.id, e.name, e.kind, min(s.id), group_concat(s.metric, char(31)), e.forgotten_ms is not null "
+            "from entities e join (select * from series order by id) s on s.entity_id = e.id group by e.id "
+            "order by e.id"
+        ).fetchall()
+        self._catalogue.next_entity_key = int(self._one("select coalesce(max(id), 0) + 1 from entities"))
+        self._catalogue.next_series_key = int(self._one("select coalesce(max(id), 0) + 1 from series"))
+        places = snapshot.get("catalogue.entity_key", np.empty(0, np.int64)).tolist()
+        place_of = {key: place for place, key in enumerate(places)}
+        rows.sort(key=lambda row: place_of.get(row[0], len(places) + row[0]))
+        changed, free = [], []
+        for key, name, kind, first_series, metrics, forgotten in rows:
+            index = kinds.get(kind)
+            same = index is not None and metrics.split("\x1f") == [m.name for m in self._catalogue.kinds[index].metrics]
+            if index is not None and same and (not forgotten or key in place_of):
+                place = self._catalogue.add(f"\0{key}" if forgotten else name, index, keys=(key, first_series))
+                if forgotten:
+                    free.append(place)
+                else:
+                    self._saved_entities.add(key)
+            elif not forgotten:
+                changed.append((key, name, index))
+        for place in free:
+            self._catalogue.forget(place)
+        now_ms = time.time_ns() // 1_000_000
+        for key, name, index in changed:
+            self.forget_entity(key, now_ms=now_ms)
+            if index is not None:
+                self._catalogue.add(name, index)
+
+    def active_alerts(self) -> list[AlertFacts]:
+        """Return the alerts that are active."""
+        names = [field.name for field in dataclasses.fields(AlertFacts)]
+        columns = ", ".join("id" if name == "alert" else name for name in names)
+        rows = self._connection.execute(f"select {columns} from alerts where state = 'active' order by id")
+        return [AlertFacts(**dict(zip(names, row, strict=True))) for row in rows]
+
+    def next_alert(self) -> int:
+        """Return the number for the next new alert."""
+        return int(self._one("select coalesce(max(id), 0) + 1 from alerts"))
+
+    def alert_events_after(self, event: int) -> Iterator[tuple[int, str]]:
+        """Yield (number, body) of the alert events after a number."""
+        yield from self._connection.execute("select id, body from alert_events where id > ? order by id", (event,))
+
+    def commit(self, commit: Commit) -> None:
+        """Make a round durable in one transaction, new entities of the catalogue included.
+
+        Raises:
+            StoreError: The disk refuses; nothing of the round is durable.
+        """
+        with self._transaction():
+            self._save_entities(commit.now_ms)
+            queue_counts = self._queue(commit.drafts, commit.now_ms) + self._settle(commit.delivered)
+            self._save_segment(commit.stored, Counter(commit.counts) + queue_counts, commit.now_ms)
+            self._save_rejects(commit.rejects, commit.now_ms)
+            self._save_alerts(commit.alerts)
+            self._save_scores(commit.scores)
+        self._sent -= len(commit.delivered)
+        self._waiting += sum(count if name == "queued" else -count for (_, name, _), count in queue_counts.items())
+
+    def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
+        """Return up to ``limit`` messages that wait and were not returned before, urgent ones first."""
+        found: list[OutgoingMessage] = []
+        for lane in LANES:
+            rows = self._connection.execute(
+                "select sequence, topic, payload, retain from outbox where lane = ? and sequence > ? "
+                "order by sequence limit ?",
+                (lane, self._in_flight[lane], limit - len(found)),
+            ).fetchall()
+            for sequence, topic, payload, retain in rows:
+                found.append(
+                    OutgoingMessage(lane=lane, sequence=sequence, topic=topic, payload=payload, retain=bool(retain))
+                )
+                self._in_flight[lane] = sequence
+        self._sent += len(found)
+        return found
+
+    def unsent_outgoing(self) -> int:
+        """Return how many messages ``oldest_outgoing`` has not returned yet."""
+        return self._waiting - self._sent
+
+    def waiting_outgoing(self) -> int:
+        """Return how many messages wait for upstream."""
+        return self._waiting
+
+    def save_snapshot(self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int) -> None:
+        """Replace the snapshot, tagged with the journal's position, and bring the audit and state tables up to it."""
+        body = pack_arrays(arrays)
+        position = int(self._one("select coalesce(max(id), 0) from journal"))
+        with self._transaction():
+            self._connection.execute(
+                "insert or replace into snapshot values (1, ?, ?, ?, ?)",
+                (position, now_ms, _checksum(body), body),
+            )
+            self._connection.execute(
+                "insert into audit select each.value ->> 0, each.value ->> 1, each.value ->> 2, sum(each.value ->> 3) "
+                "from journal, json_each(journal.counts) as each "
+                "where journal.id > (select cast(value as integer) from meta where name = 'audited_journal_id') "
+                "group by 1, 2, 3 on conflict do update set count = count + excluded.count"
+            )
+            self._connection.execute("update meta set value = ? where name = 'audited_journal_id'", (str(position),))
+            self._save_state(arrays)
+
+    def load_snapshot(self) -> tuple[dict[str, NDArray[np.generic]], int]:
+        """Return the snapshot's arrays and journal position; ({}, 0) where there is none that can be trusted."""
+        row = self._connection.execute("select journal_id, checksum, body from snapshot").fetchone()
+        if row is None or _checksum(row[2]) != row[1]:
+            return {}, 0
+        return unpack_arrays(row[2]), int(row[0])
+
+    def recent_position(self) -> int:
+        """Return the journal position an hour ago, from where windows are refilled when there is no snapshot."""
+        since = time.time_ns() // 1_000_000 - _REFILL_MS
+        row = self._connection.execute("select max(id) from journal where created_ms < ?", (since,)).fetchone()
+        return int(row[0] or 0)
+
+    def segments_after(self, position: int) -> Iterator[Segment]:
+        """Yield the journal's segments after a position, oldest first."""
+        for (body,) in self._connection.execute(
+            "select body from journal where id > ? and readings > 0 order by id", (position,)
+        ):
+            yield decode(body)
+
+    def forget_entity(self, key: int, *, now_ms: int) -> None:
+        """Mark an entity as forgotten; what is stored of it stays readable."""
+        with self._transaction():
+            self._connection.execute("update entities set forgotten_ms = ? where id = ?", (now_ms, key))
+        self._saved_entities.discard(key)
+
+    def note_model(self, kind: str, name: str, version: int, sha256: str, runtime: str, *, now_ms: int) -> None:
+        """Note that a model is active, where it was not already."""
+        last = self._connection.execute(
+            "select sha256, runtime from models where kind = ? order by id desc limit 1", (kind,)
+        ).fetchone()
+        if last == (sha256, runtime):
+            return
+        with self._transaction():
+            self._connection.execute(
+                "insert into models (kind, name, version, sha256, runtime, activated_ms) values (?, ?, ?, ?, ?, ?)",
+                (kind, name, version, sha256, runtime, now_ms),
+            )
+
+    def was_tested(self, sha256: str, runtime: str) -> bool:
+        """Return whether a model passed its self-test on this runtime before."""
+        row = self._connection.execute("select 1 from models where sha256 = ? and runtime = ?", (sha256, runtime))
+        return row.fetchone() is not None
+
+    def close(self) -> None:
+        """Check-point and close."""
+        self._connection.execute("pragma wal_checkpoint(truncate)")
+        self._connection.close()
+        os.close(self._lock)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._connection.execute("begin immediate")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("rollback")
+                raise
+            self._connection.execute("commit")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from error
+
+    def _one(self, query: str) -> int | str:
+        value: int | str = self._connection.execute(query).fetchone()[0]
+        return value
+
+    def _meta(self, name: str) -> str:
+        return str(self._connection.execute("select value from meta where name = ?", (name,)).fetchone()[0])
+
+    def _save_entities(self, now_ms: int) -> None:
+        if len(self._saved_entities) == self._catalogue.live_count:
+            return
+        for entity in self._catalogue.live():
+            key = int(self._catalogue.entity_key[entity])
+            if key in self._saved_entities:
+                continue
+            kind = self._catalogue.kind_of(entity)
+            self._connection.execute(
+                "insert into entities values (?, ?, ?, ?, null)",
+                (key, self._catalogue.entity_ids[entity], kind.name, now_ms),
+            )
+            series = self._catalogue.series_of(entity)
+            self._connection.executemany(
+                "insert into series values (?, ?, ?, ?)",
+                [
+                    (int(self._catalogue.series_key[place]), key, metric.name, metric.unit)
+                    for place, metric in zip(series, kind.metrics, strict=True)
+                ],
+            )
+            self._saved_entities.add(key)
+
+    def _save_segment(self, stored: ReadingBatch, counts: Counts, now_ms: int) -> None:
+        if not counts:
+            return
+        segment = Segment(
+            series_key=self._catalogue.series_key[stored.series],
+            time_ms=stored.time_ms,
+            value=stored.value,
+            quality=stored.quality,
+            reason=stored.reason,
+        )
+        first, last = (int(stored.time_ms.min()), int(stored.time_ms.max())) if len(stored) else (None, None)
+        self._connection.execute(
+            "insert into journal (created_ms, readings, first_ms, last_ms, body, counts) values (?, ?, ?, ?, ?, ?)",
+            (
+                now_ms,
+                len(stored),
+                first,
+                last,
+                encode(segment) if len(stored) else b"",
+                json.dumps([[*key, count] for key, count in counts.items()], separators=(",", ":")),
+            ),
+        )
+
+    def _save_rejects(self, rejects: Sequence[Reject], now_ms: int) -> None:
+        if not rejects:
+            return
+        self._connection.executemany(
+            "insert into rejects (time_ms, source, topic, reason, detail, bytes, payload) values (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (now_ms, r.source, r.topic, r.reason, r.detail, len(r.payload) + len(r.topic), r.payload)
+                for r in rejects
+            ],
+        )
+        self._reject_bytes += sum(len(r.payload) + len(r.topic) for r in rejects)
+        while self._reject_bytes > _MOST_REJECT_BYTES:
+            oldest = self._connection.execute("select id, bytes from rejects order by id limit 100").fetchall()
+            self._connection.execute("delete from rejects where id <= ?", (oldest[-1][0],))
+            self._reject_bytes -= sum(size for _, size in oldest)
+
+    def _save_alerts(self, changes: Sequence[AlertChange]) -> None:
+        for change in changes:
+            after = change.after
+            if change.before is None:
+                self._connection.execute(
+                    "insert into alerts values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
+                    (*after.as_dict().values(), after.time_ms),
+                )
+            else:
+                self._connection.execute(
+                    "update alerts set state = ?, value = ?, time_ms = ?, cleared_ms = ? where id = ?",
+                    (after.state, after.value, after.time_ms, after.time_ms, after.alert),
+                )
+            self._connection.execute(
+                "insert into alert_events (alert_id, time_ms, type, body) values (?, ?, ?, ?)",
+                (after.alert, after.time_ms, after.state, json.dumps(after.as_dict())),
+            )
+
+    def _save_scores(self, rows: Sequence[ScoreRow]) -> None:
+        self._connection.executemany(
+            "insert or replace into scores values (?, ?, ?, ?)",
+            [(int(self._catalogue.entity_key[r.entity]), r.time_ms, r.score, r.missing) for r in rows],
+        )
+
+    def _queue(self, drafts: Sequence[Draft], now_ms: int) -> Counter[tuple[str, str, str]]:
+        """Number messages and add them to their lanes; a retained one supersedes older ones that wait."""
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for lane in {draft.lane for draft in drafts}:
+            (sequence,) = self._connection.execute("select next_sequence from lanes where lane = ?", (lane,)).fetchone()
+            for draft in (draft for draft in drafts if draft.lane == lane):
+                if draft.retain:
+                    counts["upstream", "superseded", lane] += self._connection.execute(
+                        "delete from outbox where lane = ? and topic = ? and sequence > ?",
+                        (lane, draft.topic, self._in_flight[lane]),
+                    ).rowcount
+                payload = draft.payload(f"{self._prefix}:{lane}:{sequence}")
+                self._connection.execute(
+                    "insert into outbox values (?, ?, ?, ?, ?, ?)",
+                    (lane, sequence, draft.topic, payload, draft.retain, now_ms),
+                )
+                counts["upstream", "queued", lane] += 1
+                sequence += 1
+            self._connection.execute("update lanes set next_sequence = ? where lane = ?", (sequence, lane))
+        return +counts
+
+    def _settle(self, delivered: Sequence[OutgoingMessage]) -> Counter[tuple[str, str, str]]:
+        """Forget what upstream has."""
+        self._connection.executemany(
+            "delete from outbox where lane = ? and sequence = ?", [(m.lane, m.sequence) for m in delivered]
+        )
+        return Counter(("upstream", "delivered", m.lane) for m in delivered)
+
+    def _save_state(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        time_ms, value, quality = (arrays[f"twin.{name}"] for name in ("time_ms", "value", "quality"))
+        places = np.flatnonzero(time_ms[: self._catalogue.series_count] != NEVER_MS)
+        words = {q.value: q.name.lower() for q in Quality}
+        rows = zip(
+            self._catalogue.series_key[places].tolist(),
+            time_ms[places].tolist(),
+            value[places].tolist(),
+            [words[q] for q in quality[places].tolist()],
+            strict=True,
+        )
+        self._connection.executemany("insert or replace into state values (?, ?, ?, ?)", rows)
+
+
+def _checksum(body: bytes) -> str:
+    return hashlib.blake2b(body, digest_size=16).hexdigest()

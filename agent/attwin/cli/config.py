@@ -1,0 +1,41 @@
+"""``attwin config``: check, show and describe the configuration."""
+
+import json
+from pathlib import Path
+
+import click
+import yaml
+
+from attwin.cli.options import config_option, json_option
+from attwin.settings.load import load_settings
+from attwin.settings.show import as_plain, json_schema
+
+
+@click.group("config")
+def command() -> None:
+    """Check, show and describe the configuration."""
+
+
+@command.command()
+@config_option
+def check(config: Path) -> None:
+    """Find every problem of the configuration; exits 78 where there is one."""
+    settings = load_settings(config)
+    click.echo(
+        f"{config}: fine. {len(settings.kinds)} kinds, {len(settings.sources)} sources, {len(settings.rules)} rules."
+    )
+
+
+@command.command()
+@config_option
+@json_option
+def show(config: Path, *, as_json: bool) -> None:
+    """Print the configuration with all defaults; secrets are stars."""
+    plain = as_plain(load_settings(config))
+    click.echo(json.dumps(plain, indent=2) if as_json else yaml.safe_dump(plain, sort_keys=False), nl=as_json)
+
+
+@command.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,55 @@
+"""``attwin``: finds the command, loads only its module."""
+
+import importlib
+
+import click
+
+import attwin
+from attwin.wiring.command_line import run_command
+
+_COMMANDS = {
+    "alerts": "Alerts: what is wrong now, and what was.",
+    "config": "Check, show and describe the configuration.",
+    "demo": "Run everything on real data, with no broker, model or root.",
+    "doctor": "Find out whether this machine can run the agent.",
+    "model": "Look at a bundle, and prove that it computes what it promises.",
+    "publish": "Play a CSV file to a broker, as sensors would.",
+    "run": "Run the agent.",
+    "score": "Score a CSV file as the agent would.",
+    "status": "How the agent is.",
+    "twin": "The twins: entities, their newest readings and their attention.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their names."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        del ctx
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, its module loaded."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"attwin.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without loading them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(attwin.__version__, prog_name="attwin")
+def cli() -> None:
+    """Keep live digital twins of attention on this gateway."""
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(cli, "attwin")

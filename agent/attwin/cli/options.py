@@ -1,0 +1,127 @@
+"""Options and output that several commands share."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULT_CONFIG = "attwin.yaml"
+_SYSTEM_CONFIG = Path("/etc/attwin/attwin.yaml")
+
+
+def config_option(function: F) -> F:
+    """Add ``--config``, by default ./attwin.yaml, then /etc/attwin/attwin.yaml."""
+    return click.option(
+        "--config",
+        "config",
+        type=click.Path(path_type=Path),
+        default=_default_config,
+        show_default=f"./{_DEFAULT_CONFIG}, then {_SYSTEM_CONFIG}",
+        help="The configuration file.",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")(function)
+
+
+def _default_config() -> Path:
+    local = Path(_DEFAULT_CONFIG)
+    return local if local.exists() or not _SYSTEM_CONFIG.exists() else _SYSTEM_CONFIG
+
+
+def print_rows(rows: Iterable[dict[str, object]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
+    """Print rows as one JSON object a line, or as a table of some of their columns."""
+    listed = list(rows)
+    if as_json:
+        for row in listed:
+            click.echo(json.dumps(row))
+        return
+    if not listed:
+        click.echo(empty, err=True)
+        return
+    cells = [list(columns), *([_cell(row.get(column)) for column in columns] for row in listed)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    for line in cells:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_facts(facts: dict[str, object], *, as_json: bool) -> None:
+    """Print one thing as a JSON object, or as one fact a line."""
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        click.echo(f"{name.ljust(width)}  {_cell(value)}")
+
+
+def time_text(time_ms: object) -> str:
+    """Return a time as people read it, in UTC."""
+    if not isinstance(time_ms, int):
+        return ""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value)) or "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items()) or "-"
+    return str(value)
+
+
+def csv_options(function: F) -> F:
+    """Add FILE and the options that say what its columns are."""
+    for option in reversed(
+        (
+            click.argument("file", type=click.Path(path_type=Path)),
+            click.option(
+                "--time",
+                "time_column",
+                default="",
+                help="Column of the times; found by its name if left out.",
+            ),
+            click.option("--entity", default="entity1", show_default=True, help="The entity that all rows are about."),
+            click.option("--entity-column", default="", help="The column that says it, instead."),
+            click.option(
+                "--metric",
+                "columns",
+                multiple=True,
+                metavar="METRIC[=COLUMN]",
+                help="A metric and its column; repeat it. All numeric columns if left out.",
+            ),
+            click.option("--zone", default="UTC", show_default=True, help="Time zone of times without an offset."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
+    """Return ``METRIC=COLUMN`` texts as a mapping; the column has the metric's name where it is left out."""
+    split = (pair.partition("=") for pair in pairs)
+    return {metric: column or metric for metric, _, column in split}
+
+
+def parse_zone(name: str) -> ZoneInfo:
+    """Return a time zone.
+
+    Raises:
+        click.BadParameter: There is none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise click.BadParameter(f"`{name}` is no IANA time zone such as Europe/Berlin", param_hint="--zone") from None

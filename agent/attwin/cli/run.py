@@ -1,0 +1,41 @@
+"""``attwin run``: the daemon."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from attwin.cli.options import config_option
+from attwin.settings.load import load_settings
+
+_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+class _LogFormat(logging.Formatter):
+    """One line a record; under systemd with the priority that journald reads."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = f"level={record.levelname.lower()} {record.getMessage()}"
+        if record.exc_info:
+            text += f" {self.formatException(record.exc_info)!r}"
+        return f"<{_PRIORITY[record.levelno]}>{text}" if "JOURNAL_STREAM" in os.environ else text
+
+
+@click.command("run")
+@config_option
+@click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="How much to log.")
+def command(config: Path, log_level: str) -> None:
+    """Run the agent until SIGTERM or Ctrl-C."""
+    settings = load_settings(config)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LogFormat())
+    logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
+    from attwin.wiring.daemon import Daemon  # noqa: PLC0415 -- heavy, and not needed for a wrong configuration
+
+    daemon = Daemon(settings)
+    logging.getLogger("attwin").info("state=started gateway=%s store=%s", settings.gateway.id, settings.store.path)
+    daemon.run()
+    logging.getLogger("attwin").info("state=stopped")

@@ -1,0 +1,1 @@
+"""Pure rules: numpy and the standard library; no file, socket, clock, log or randomness."""

@@ -1,0 +1,59 @@
+"""What can go wrong, grouped by what the caller can do about it.
+
+Names end in ``Error``. Data that is merely bad is not an error: it is a quality, or a counted reject.
+"""
+
+
+class AttwinError(Exception):
+    """Base of every error the agent raises on purpose.
+
+    Attributes:
+        hint: What a person can do about it; empty where there is nothing to add.
+    """
+
+    hint: str = ""
+
+
+class SettingsError(AttwinError):
+    """The settings cannot be used: a person has to edit a file. Never retried.
+
+    Attributes:
+        problems: Every problem found, one line each.
+    """
+
+    hint = "Run `attwin config check` after the edit; it prints every problem at once."
+
+    def __init__(self, problems: list[str]) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n".join([*problems, f"{count}. Nothing was changed."]))
+        self.problems = problems
+
+
+class LinkDownError(AttwinError):
+    """A broker cannot be reached. Everything stays where it is; try again later."""
+
+
+class BundleError(AttwinError):
+    """A model bundle cannot be trusted or used. The current model stays active."""
+
+
+class BundleMismatchError(BundleError):
+    """A file of the bundle, or what it computes, differs from what its manifest says."""
+
+
+class ScorerError(AttwinError):
+    """No runtime on this machine can run the model."""
+
+    hint = "Run `attwin doctor`: it says which runtimes were tried and why each was refused."
+
+
+class StoreError(AttwinError):
+    """The database cannot be used. The agent stops: without it no promise can be kept."""
+
+
+class DataError(AttwinError):
+    """An input file is not what the command needs."""
+
+
+class AgentAwayError(AttwinError):
+    """No agent answers on the control socket."""

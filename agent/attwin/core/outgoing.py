@@ -1,0 +1,125 @@
+"""What goes upstream: topics, payloads and lanes.
+
+Every message has the id ``<gateway>:<store id>:<lane>:<sequence>``, so that a receiver drops duplicates and knows gaps.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+from attwin.core.topics import quote_id
+
+URGENT, REST = "urgent", "rest"
+LANES = (URGENT, REST)
+"""In the order in which they leave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A message before the outbox has numbered it.
+
+    Attributes:
+        lane: Which order it keeps.
+        topic: In full.
+        retain: Whether the broker keeps it; then only the newest of its topic waits.
+        body: The payload without its id; None for an empty payload, which ends a retained topic.
+    """
+
+    lane: str
+    topic: str
+    retain: bool
+    body: dict[str, object] | None
+
+    def payload(self, message_id: str) -> bytes:
+        """Return the payload as it is sent."""
+        if self.body is None:
+            return b""
+        return json.dumps({"id": message_id, **self.body}, separators=(",", ":"), allow_nan=False).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingMessage:
+    """A message in the outbox.
+
+    Attributes:
+        lane: Which order it keeps.
+        sequence: Its number in the lane.
+        topic: In full.
+        payload: As sent.
+        retain: Whether the broker keeps it.
+    """
+
+    lane: str
+    sequence: int
+    topic: str
+    payload: bytes
+    retain: bool
+
+
+def base_topic(gateway: str) -> str:
+    """Return the base of all topics of a gateway."""
+    return f"attwin/{quote_id(gateway)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFacts:
+    """An alert at one of its transitions, as stored and as published.
+
+    Attributes:
+        alert: Its number in the store; the same from active to cleared.
+        rule, entity, severity: What it is.
+        subject: The metric's name or ``attention``.
+        state: ``active`` or ``cleared``.
+        value: What caused the transition.
+        threshold: The level that was passed.
+        since_ms: When the condition began.
+        time_ms: When the transition happened, in event time.
+    """
+
+    alert: int
+    rule: str
+    entity: str
+    severity: str
+    subject: str
+    state: str
+    value: float
+    threshold: float
+    since_ms: int
+    time_ms: int
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the alert as it is written to files and topics."""
+        return asdict(self)
+
+
+def alert_drafts(base: str, before: AlertFacts | None, after: AlertFacts) -> list[Draft]:
+    """Return the two messages of a transition: the event, and the alert's retained topic, empty once it is cleared."""
+    active = after.state == "active"
+    body = after.as_dict()
+    return [
+        Draft(
+            lane=URGENT,
+            topic=f"{base}/events",
+            retain=False,
+            body={
+                "type": "new" if active else "end",
+                "before": before.as_dict() if before else None,
+                "after": body,
+            },
+        ),
+        Draft(
+            lane=URGENT,
+            topic=f"{base}/alert/{quote_id(after.entity)}/{quote_id(after.rule)}",
+            retain=True,
+            body=body if active else None,
+        ),
+    ]
+
+
+def twin_draft(base: str, entity: str, body: dict[str, object]) -> Draft:
+    """Return the message about an entity's current state."""
+    return Draft(lane=REST, topic=f"{base}/twin/{quote_id(entity)}", retain=True, body=body)
+
+
+def health_draft(base: str, body: dict[str, object]) -> Draft:
+    """Return the message about the gateway's own health."""
+    return Draft(lane=REST, topic=f"{base}/health", retain=True, body=body)

@@ -1,0 +1,162 @@
+"""The shared words of the core: columns of readings, qualities, reasons, alerts.
+
+On the hot path a batch of readings is a set of numpy columns of one length, never a list of objects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+MS_PER_SECOND = 1000
+MS_PER_MINUTE = 60_000
+
+
+class Quality(IntEnum):
+    """How far a reading can be trusted.
+
+    Source: OPC UA Part 8, section 6.3 (good, uncertain, bad).
+    """
+
+    BAD = 0
+    UNCERTAIN = 1
+    GOOD = 2
+
+
+class Reason(IntFlag):
+    """Why a reading that was stored is not plainly good."""
+
+    NONE = 0
+    OUT_OF_RANGE = 1
+    AHEAD = 2
+    RETAINED = 4
+
+
+class RejectReason(StrEnum):
+    """Why a message or a reading was not stored. The values are the names of counters."""
+
+    NOT_DECODABLE = "not_decodable"
+    NOT_FINITE = "not_finite"
+    BAD_TIME = "bad_time"
+    BAD_TOPIC = "bad_topic"
+    UNKNOWN_TOPIC = "unknown_topic"
+    UNKNOWN_ENTITY = "unknown_entity"
+    UNKNOWN_METRIC = "unknown_metric"
+    ENTITY_LIMIT = "entity_limit"
+    TOO_LARGE = "too_large"
+    LATE = "late"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReadingBatch:
+    """Readings in the order they arrived, as columns of one length N.
+
+    Attributes:
+        series: Which metric of which entity, an index into the catalogue. Shape (N,).
+        time_ms: When it was measured [ms since the Unix epoch, UTC]. Shape (N,).
+        value: What was measured [the metric's unit]. Shape (N,).
+        quality: How far it can be trusted, a ``Quality``. Shape (N,).
+        reason: Why it is not plainly good, ``Reason`` bits. Shape (N,).
+    """
+
+    series: NDArray[np.int32]
+    time_ms: NDArray[np.int64]
+    value: NDArray[np.float64]
+    quality: NDArray[np.uint8]
+    reason: NDArray[np.uint16]
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.series)
+
+    def where(self, keep: NDArray[np.bool_]) -> "ReadingBatch":
+        """Return the readings for which ``keep`` is true, in the same order."""
+        if keep.all():
+            return self
+        return ReadingBatch(
+            series=self.series[keep],
+            time_ms=self.time_ms[keep],
+            value=self.value[keep],
+            quality=self.quality[keep],
+            reason=self.reason[keep],
+        )
+
+
+def readings(series: NDArray[np.int32], time_ms: NDArray[np.int64], value: NDArray[np.float64]) -> ReadingBatch:
+    """Return a batch of readings that nothing has judged yet: all good, no reason."""
+    count = len(series)
+    return ReadingBatch(
+        series=series,
+        time_ms=time_ms,
+        value=value,
+        quality=np.full(count, Quality.GOOD, np.uint8),
+        reason=np.zeros(count, np.uint16),
+    )
+
+
+def joined(batches: Sequence[ReadingBatch]) -> ReadingBatch:
+    """Return several batches as one."""
+    if len(batches) == 1:
+        return batches[0]
+    if not batches:
+        return readings(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0))
+    return ReadingBatch(
+        series=np.concatenate([batch.series for batch in batches]),
+        time_ms=np.concatenate([batch.time_ms for batch in batches]),
+        value=np.concatenate([batch.value for batch in batches]),
+        quality=np.concatenate([batch.quality for batch in batches]),
+        reason=np.concatenate([batch.reason for batch in batches]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """A message, or a reading of it, that was not stored.
+
+    Attributes:
+        source: The index of the source in the configuration; -1 where none matches.
+        topic: As received, undecodable bytes escaped.
+        reason: Which counter it is in.
+        detail: What was found and what is allowed.
+        payload: The payload, cut at the limit of the reject ring.
+    """
+
+    source: int
+    topic: str
+    reason: RejectReason
+    detail: str
+    payload: bytes
+
+
+class AlertState(IntEnum):
+    """Where an alert is in its life.
+
+    Source: OPC UA Part 9 (alarms and conditions), reduced to what a threshold needs.
+    """
+
+    CLEARED = 0
+    PENDING = 1
+    ACTIVE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """An alert that became active or cleared.
+
+    Attributes:
+        rule: The index of the rule.
+        entity: The entity's index in the catalogue.
+        state: ``ACTIVE`` or ``CLEARED``, the state after the transition.
+        time_ms: Event time of the reading or score that caused it.
+        value: That reading or score.
+        since_ms: Event time at which the condition began.
+    """
+
+    rule: int
+    entity: int
+    state: AlertState
+    time_ms: int
+    value: float
+    since_ms: int

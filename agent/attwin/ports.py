@@ -1,0 +1,272 @@
+"""What the agent needs from the world."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attwin.core.outgoing import AlertFacts, Draft, OutgoingMessage
+from attwin.core.types import ReadingBatch, Reject, RejectReason, joined
+
+CONNECTING = "connecting"
+"""The problem of a link that has not failed yet."""
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now_ms(self) -> int:
+        """Return the wall clock [ms since the Unix epoch, UTC]."""
+        ...
+
+    def monotonic_ms(self) -> int:
+        """Return a clock that never jumps [ms]."""
+        ...
+
+
+class Scorer(Protocol):
+    """Runs a model."""
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of what runs it."""
+        ...
+
+    def score(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return one score in [0, 1] for each row of standardised inputs, shape (R, F + M)."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Messages:
+    """MQTT messages in the order they arrived, as columns of one length.
+
+    Attributes:
+        topics: As on the wire.
+        payloads: At most the limit; longer ones are cut there.
+        lengths: The length of each payload on the wire.
+        flags: The first byte of each packet: DUP 0x08, QoS 0x06, RETAIN 0x01.
+        packet_ids: 0 for QoS 0.
+        received_ms: When the first of them was read, by the monotonic clock.
+    """
+
+    topics: list[bytes] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    flags: list[int] = field(default_factory=list)
+    packet_ids: list[int] = field(default_factory=list)
+    received_ms: int = 0
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.topics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decoded:
+    """What payloads said.
+
+    Attributes:
+        value: NaN at a fault. Shape (N,).
+        time_ms: Shape (N,).
+        faults: Which payloads are no readings: place, reason, and what was found.
+    """
+
+    value: NDArray[np.float64]
+    time_ms: NDArray[np.int64]
+    faults: list[tuple[int, RejectReason, str]]
+
+
+class Decoder(Protocol):
+    """Knows the payloads of a source."""
+
+    def decode(self, payloads: Sequence[bytes], *, received_ms: int) -> Decoded:
+        """Return value and time of every payload; one without a time gets ``received_ms``."""
+        ...
+
+
+class Link(Protocol):
+    """A connection to a broker that the loop drives. Nothing in it blocks."""
+
+    def fileno(self) -> int | None:
+        """Return the socket to watch, None while there is none."""
+        ...
+
+    def wants_write(self) -> bool:
+        """Return whether something waits to be sent."""
+        ...
+
+    def on_readable(self) -> None:
+        """Read what has arrived."""
+        ...
+
+    def on_writable(self) -> None:
+        """Send what waits."""
+        ...
+
+    def tick(self) -> None:
+        """Keep the connection alive, or get a new one. Call a few times a second."""
+        ...
+
+    def is_up(self) -> bool:
+        """Return whether the broker has accepted us."""
+        ...
+
+    def problem(self) -> str:
+        """Return why the link is down, empty while it is up."""
+        ...
+
+    def close(self) -> None:
+        """Say goodbye and close."""
+        ...
+
+
+class SensorLink(Link, Protocol):
+    """The sensor side."""
+
+    def take(self) -> Messages:
+        """Return what arrived since the last call."""
+        ...
+
+    def waiting(self) -> int:
+        """Return how many messages ``take`` would return."""
+        ...
+
+    def waiting_since_ms(self) -> int:
+        """Return when the oldest of them was read, by the monotonic clock."""
+        ...
+
+    def acknowledge(self, packet_ids: Sequence[int], connection: int) -> None:
+        """Send the PUBACKs of one connection; those of an older connection are left out."""
+        ...
+
+    def connection(self) -> int:
+        """Return the number of the current connection."""
+        ...
+
+
+class UpLink(Link, Protocol):
+    """The upstream side."""
+
+    def free_places(self) -> int:
+        """Return how many more messages may be in flight; 0 while the link is down."""
+        ...
+
+    def send(self, message: OutgoingMessage) -> None:
+        """Send a message that the outbox holds."""
+        ...
+
+    def take_delivered(self) -> list[OutgoingMessage]:
+        """Return what upstream has acknowledged since the last call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """A score as stored: an entity's last of a minute, or one at a transition."""
+
+    entity: int
+    time_ms: int
+    score: float
+    missing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertChange:
+    """An alert before and after a transition.
+
+    Attributes:
+        before: None for a new alert.
+        after: As it is now.
+    """
+
+    before: AlertFacts | None
+    after: AlertFacts
+
+
+Counts = Mapping[tuple[str, str, str], int]
+"""What was counted, by (source, name, reason)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """What becomes durable together.
+
+    Attributes:
+        now_ms: The gateway's clock.
+        stored: The readings to keep, in order of arrival.
+        counts: What the round counted.
+        rejects: What was not stored.
+        alerts: Alerts that changed, in order.
+        scores: Score rows.
+        drafts: Messages for upstream; the store numbers them.
+        delivered: Messages that upstream has.
+    """
+
+    now_ms: int
+    stored: ReadingBatch = field(default_factory=lambda: joined([]))
+    counts: Counts = field(default_factory=dict)
+    rejects: Sequence[Reject] = ()
+    alerts: Sequence[AlertChange] = ()
+    scores: Sequence[ScoreRow] = ()
+    drafts: Sequence[Draft] = ()
+    delivered: Sequence[OutgoingMessage] = ()
+
+
+class Store(Protocol):
+    """The durable twin. One writer; it numbers what it keeps."""
+
+    @property
+    def store_id(self) -> str:
+        """Return the id that this database was given when it was made."""
+        ...
+
+    def commit(self, commit: Commit) -> None:
+        """Make a round durable in one transaction, new entities of the catalogue included."""
+        ...
+
+    def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
+        """Return up to ``limit`` messages that wait and are not in flight, urgent ones first."""
+        ...
+
+    def save_snapshot(self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int) -> None:
+        """Replace the snapshot, tagged with the journal's position."""
+        ...
+
+    def unsent_outgoing(self) -> int:
+        """Return how many messages ``oldest_outgoing`` has not returned yet."""
+        ...
+
+    def waiting_outgoing(self) -> int:
+        """Return how many messages wait for upstream."""
+        ...
+
+    def close(self) -> None:
+        """Check-point and close."""
+        ...
+
+    def forget_entity(self, key: int, *, now_ms: int) -> None:
+        """Mark an entity as forgotten; what is stored of it stays readable."""
+        ...
+
+
+class AlertLog(Protocol):
+    """The file of alerts that people read."""
+
+    def catch_up(self) -> None:
+        """Append the events that the store has and the file has not."""
+        ...
+
+
+class Watched(Protocol):
+    """Something else with sockets that the loop watches."""
+
+    def filenos(self) -> Sequence[int]:
+        """Return the descriptors to watch."""
+        ...
+
+    def on_readable(self) -> None:
+        """Read what has arrived on any of them. Never blocks."""
+        ...

@@ -1,0 +1,1 @@
+"""The loop and the stages: orchestration through ports, no concrete technology."""

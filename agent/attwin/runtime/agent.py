@@ -1,0 +1,341 @@
+"""The loop: read all that has arrived, take it through the stages, commit, acknowledge.
+
+A round is processed when its oldest message has waited ``LINGER_MS`` or half of the in-flight window is here; it is
+committed when its oldest message is ``COMMIT_MS`` old, half of the window waits, or an alert changed. Only then
+are its messages acknowledged.
+"""
+
+import logging
+import select
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attwin.core.outgoing import Draft, OutgoingMessage, alert_drafts, health_draft
+from attwin.core.types import ReadingBatch, Reject, joined
+from attwin.ports import CONNECTING, AlertChange, AlertLog, Clock, Commit, ScoreRow, SensorLink, Store, UpLink, Watched
+from attwin.runtime.alerts import AlertBook
+from attwin.runtime.deliver import deliver
+from attwin.runtime.ingest import Ingest, count_messages, late_reject
+from attwin.runtime.publish import TwinPublisher
+from attwin.runtime.twin import Taken, Twin
+
+LINGER_MS = 20
+COMMIT_MS = 100
+MOST_BATCH = 2_000
+_IDLE_MS = 250
+_SNAPSHOT_MS = 60_000
+_STOP_MS = 1_000
+
+log = logging.getLogger("attwin")
+
+
+class Round:
+    """What has been processed since the last commit."""
+
+    def __init__(self) -> None:
+        self.started_ms: int | None = None
+        self.stored: list[ReadingBatch] = []
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        self.rejects: list[Reject] = []
+        self.alerts: list[AlertChange] = []
+        self.scores: list[ScoreRow] = []
+        self.drafts: list[Draft] = []
+        self.delivered: list[OutgoingMessage] = []
+        self.unacknowledged: list[tuple[int, list[int]]] = []
+        self.messages = 0
+
+    def is_empty(self) -> bool:
+        """Return whether there is nothing to make durable."""
+        return not (self.counts or self.alerts or self.scores or self.drafts or self.delivered)
+
+    def as_commit(self, now_ms: int) -> Commit:
+        """Return all of it as one commit."""
+        return Commit(
+            stored=joined(self.stored),
+            counts=self.counts,
+            rejects=self.rejects,
+            alerts=self.alerts,
+            scores=self.scores,
+            drafts=self.drafts,
+            delivered=self.delivered,
+            now_ms=now_ms,
+        )
+
+
+class Agent:
+    """The daemon. Owns nothing technical: everything comes through ports."""
+
+    def __init__(  # noqa: PLR0913 -- the one place where all ports meet
+        self,
+        *,
+        clock: Clock,
+        sensors: SensorLink,
+        uplink: UpLink | None,
+        store: Store,
+        ingest: Ingest,
+        twin: Twin,
+        book: AlertBook,
+        publisher: TwinPublisher,
+        alert_log: AlertLog,
+        sources: Sequence[str],
+        inflight: int,
+        health_every_ms: int,
+        forget_after_ms: int,
+        lasting: frozenset[str],
+    ) -> None:
+        self.twin = twin
+        self.book = book
+        self.sensors = sensors
+        self.uplink = uplink
+        self.store = store
+        self.clock = clock
+        self.stopping = False
+        self.totals: Counter[tuple[str, str, str]] = Counter()
+        self.started_ms = clock.now_ms()
+        self._ingest = ingest
+        self._publisher = publisher
+        self._alert_log = alert_log
+        self._watched: list[Watched] = []
+        self._sources = tuple(sources)
+        self._batch = max(1, min(MOST_BATCH, inflight // 2))
+        self._health_every_ms = health_every_ms
+        self._forget_after_ms = forget_after_ms
+        self._lasting = lasting
+        self._round = Round()
+        self._heard_ms = np.zeros(0, np.int64)
+        now = clock.monotonic_ms()
+        self._next_tick_ms = self._next_health_ms = now
+        self._next_snapshot_ms = now + _SNAPSHOT_MS
+        self._link_problems: dict[str, str] = {}
+
+    def watch(self, watched: Sequence[Watched]) -> None:
+        """Watch other sockets beside the links."""
+        self._watched += watched
+
+    def run(self) -> None:
+        """Run until ``stopping`` is set, then drain and stop."""
+        while not self.stopping:
+            self._wait(self._timeout_ms())
+            self._step()
+        self._stop()
+
+    def _wait(self, timeout_ms: int) -> None:
+        """Wait for sockets, at most so long, and let their owners read and write."""
+        readers: dict[int, Callable[[], None]] = {}
+        writers: dict[int, Callable[[], None]] = {}
+        for link in (self.sensors, self.uplink):
+            descriptor = link.fileno() if link else None
+            if link and descriptor is not None:
+                readers[descriptor] = link.on_readable
+                if link.wants_write():
+                    writers[descriptor] = link.on_writable
+        for watched in self._watched:
+            readers |= dict.fromkeys(watched.filenos(), watched.on_readable)
+        readable, writable, _ = select.select(list(readers), list(writers), [], timeout_ms / 1000)
+        for descriptor in readable:
+            readers[descriptor]()
+        for descriptor in writable:
+            writers[descriptor]()
+
+    def _timeout_ms(self) -> int:
+        now = self.clock.monotonic_ms()
+        until = [self._next_tick_ms]
+        if self.sensors.waiting():
+            until.append(self.sensors.waiting_since_ms() + LINGER_MS)
+        if self._round.started_ms is not None:
+            until.append(self._round.started_ms + COMMIT_MS)
+        return max(0, min(until) - now)
+
+    def _step(self) -> None:
+        """Process what is due, commit what is due, and look after everything else."""
+        now = self.clock.monotonic_ms()
+        waiting = self.sensors.waiting()
+        if waiting and (
+            waiting + self._round.messages >= self._batch or now - self.sensors.waiting_since_ms() >= LINGER_MS
+        ):
+            self._process()
+        if self.uplink:
+            self._round.delivered += deliver(self.store, self.uplink)
+        if now >= self._next_tick_ms:
+            self._tick(now)
+        if self._commit_is_due(now):
+            self._commit()
+
+    def _process(self) -> None:
+        """Take what has arrived through the stages."""
+        arrived_ms, connection = self.sensors.waiting_since_ms(), self.sensors.connection()
+        messages = self.sensors.take()
+        now_ms = self.clock.now_ms()
+        ingested = self._ingest.decode(messages, now_ms=now_ms)
+        taken = self.twin.take(ingested.batch, now_ms=now_ms)
+        current = self._round
+        if current.started_ms is None:
+            current.started_ms = arrived_ms
+        current.messages += len(messages)
+        current.unacknowledged.append((connection, [i for i in messages.packet_ids if i]))
+        current.stored.append(taken.stored)
+        current.rejects += ingested.rejects
+        current.counts.update(count_messages(ingested, self._sources))
+        self._count_readings(ingested.source, taken)
+        for row in np.flatnonzero(taken.late).tolist():
+            current.rejects.append(late_reject(messages, int(ingested.place[row]), int(ingested.source[row])))
+        self._hear(taken.stored, now_ms)
+        self._follow(taken)
+
+    def _count_readings(self, source: NDArray[np.int64], taken: Taken) -> None:
+        stored = ~(taken.duplicate | taken.late)
+        for index, name in enumerate(self._sources):
+            mine = source == index
+            for what, reason, rows in (
+                ("readings_stored", "", stored),
+                ("readings_duplicate", "", taken.duplicate),
+                ("readings_rejected", "late", taken.late),
+            ):
+                count = int((rows & mine).sum())
+                if count:
+                    self._round.counts[name, what, reason] += count
+
+    def _follow(self, taken: Taken) -> None:
+        """Turn scores and transitions into rows and messages."""
+        current = self._round
+        for made in taken.scores:
+            current.scores += self.twin.note_scores(made)
+        changes = self.book.apply(taken.transitions)
+        current.alerts += changes
+        current.scores += self._rows_at(taken)
+        if self.uplink:
+            for change in changes:
+                current.drafts += alert_drafts(self._publisher.base, change.before, change.after)
+            now = self.clock.monotonic_ms()
+            for made in taken.scores:
+                current.drafts += self._publisher.due(made, now)
+
+    def _rows_at(self, taken: Taken) -> list[ScoreRow]:
+        """Return the scores at which an alert on attention changed."""
+        rows = []
+        for transition in taken.transitions:
+            if self.twin.rules[transition.rule].rule.metric is None:
+                made = next(s for s in taken.scores if s.kind == self.twin.rules[transition.rule].rule.kind)
+                rows.append(self.twin.row_of(made, transition.entity, transition.time_ms))
+        return rows
+
+    def _commit_is_due(self, now: int) -> bool:
+        current = self._round
+        if current.is_empty():
+            return False
+        if current.started_ms is None:
+            current.started_ms = now
+        return bool(current.alerts) or current.messages >= self._batch or now - current.started_ms >= COMMIT_MS
+
+    def _commit(self) -> None:
+        """Make the round durable, then acknowledge its messages."""
+        current, self._round = self._round, Round()
+        self.store.commit(current.as_commit(self.clock.now_ms()))
+        self.totals.update(current.counts)
+        for connection, packet_ids in current.unacknowledged:
+            self.sensors.acknowledge(packet_ids, connection)
+        if current.alerts:
+            self._alert_log.catch_up()
+            for change in current.alerts:
+                facts = change.after
+                log.info(
+                    "alert=%s rule=%s entity=%s value=%.4g",
+                    facts.state,
+                    facts.rule,
+                    facts.entity,
+                    facts.value,
+                )
+
+    def _tick(self, now: int) -> None:
+        """Do what is due from time to time."""
+        self._next_tick_ms = now + _IDLE_MS
+        for name, link in (("broker", self.sensors), ("upstream", self.uplink)):
+            if link:
+                link.tick()
+                self._log_link(name, link.problem())
+        if self.uplink and now >= self._next_health_ms:
+            self._next_health_ms = now + self._health_every_ms
+            self._round.drafts.append(health_draft(self._publisher.base, self.health()))
+        if now >= self._next_snapshot_ms:
+            self._next_snapshot_ms = now + _SNAPSHOT_MS
+            self._forget_silent()
+            self._snapshot()
+
+    def health(self) -> dict[str, object]:
+        """Return the gateway's health as it is published and shown."""
+        names = (
+            "messages_received",
+            "messages_rejected",
+            "readings_stored",
+            "readings_duplicate",
+            "readings_rejected",
+        )
+        sums = {name: sum(c for (_, n, _), c in self.totals.items() if n == name) for name in names}
+        return {
+            "time_ms": self.clock.now_ms(),
+            "uptime_s": (self.clock.now_ms() - self.started_ms) // 1000,
+            "entities": self.twin.catalogue.live_count,
+            "alerts_active": len(self.book.active),
+            "outbox_waiting": self.store.waiting_outgoing(),
+            "broker": "up" if self.sensors.is_up() else self.sensors.problem(),
+            "upstream": "none" if not self.uplink else "up" if self.uplink.is_up() else self.uplink.problem(),
+            **{f"{name}_total": count for name, count in sums.items()},
+        }
+
+    def _log_link(self, name: str, problem: str) -> None:
+        """Log a link when its state changes, not at every try."""
+        if self._link_problems.get(name, CONNECTING) == problem:
+            return
+        self._link_problems[name] = problem
+        if problem:
+            log.warning("link=%s state=down problem=%r", name, problem)
+        else:
+            log.info("link=%s state=up", name)
+
+    def _hear(self, stored: ReadingBatch, now_ms: int) -> None:
+        count = len(self.twin.catalogue)
+        if len(self._heard_ms) < count:
+            self._heard_ms = np.concatenate([self._heard_ms, np.full(count - len(self._heard_ms), now_ms)])
+        self._heard_ms[self.twin.catalogue.series_entity[stored.series]] = now_ms
+
+    def _forget_silent(self) -> None:
+        """Forget learned entities that have been silent for long."""
+        oldest = self.clock.now_ms() - self._forget_after_ms
+        catalogue = self.twin.catalogue
+        for entity in catalogue.live():
+            name = catalogue.entity_ids[entity]
+            if entity >= len(self._heard_ms) or self._heard_ms[entity] >= oldest or name in self._lasting:
+                continue
+            for facts in [f for f in self.book.active.values() if f.entity == name]:
+                self._round.alerts.append(self.book.end(facts, now_ms=self.clock.now_ms()))
+            self._flush()
+            self.store.forget_entity(int(catalogue.entity_key[entity]), now_ms=self.clock.now_ms())
+            self._ingest.routes.forget(entity)
+            self.twin.forget(entity)
+            self._heard_ms[entity] = self.clock.now_ms()
+            log.info("entity=%s state=forgotten", name)
+
+    def _flush(self) -> None:
+        if not self._round.is_empty():
+            self._commit()
+
+    def _snapshot(self) -> None:
+        self._flush()
+        self.store.save_snapshot(self.twin.dump(), now_ms=self.clock.now_ms())
+
+    def _stop(self) -> None:
+        """Finish what was read, make it durable, acknowledge it, and say goodbye."""
+        if self.sensors.waiting():
+            self._process()
+        self._round.scores += self.twin.current_rows(self.twin.scored())
+        self._snapshot()
+        deadline = self.clock.monotonic_ms() + _STOP_MS
+        links = [link for link in (self.sensors, self.uplink) if link]
+        while any(link.wants_write() for link in links) and self.clock.monotonic_ms() < deadline:
+            self._wait(10)
+        for link in links:
+            link.close()
+        self.store.close()

@@ -1,0 +1,63 @@
+"""The alerts that are active: gives transitions their numbers and their facts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from attwin.core.catalogue import Catalogue
+from attwin.core.outgoing import AlertFacts
+from attwin.core.rules import Rule
+from attwin.core.types import AlertState, Transition
+from attwin.ports import AlertChange
+
+
+class AlertBook:
+    """One alert a rule and entity."""
+
+    def __init__(
+        self, rules: Sequence[Rule], catalogue: Catalogue, active: Sequence[AlertFacts], *, next_alert: int
+    ) -> None:
+        self.active = {(facts.rule, facts.entity): facts for facts in active}
+        self._rules = tuple(rules)
+        self._catalogue = catalogue
+        self._next = next_alert
+
+    def apply(self, transitions: Sequence[Transition]) -> list[AlertChange]:
+        """Return each transition as an alert before and after it."""
+        return [change for t in transitions for change in [self._change(t)] if change]
+
+    def knows(self, entity_id: str) -> bool:
+        """Return whether an entity is in the catalogue."""
+        return self._catalogue.find(entity_id) is not None
+
+    def end(self, facts: AlertFacts, *, now_ms: int) -> AlertChange:
+        """Return the end of an alert whose rule or entity is gone."""
+        after = replace(facts, state="cleared", time_ms=now_ms)
+        self.active.pop((facts.rule, facts.entity), None)
+        return AlertChange(before=facts, after=after)
+
+    def _change(self, transition: Transition) -> AlertChange | None:
+        rule, entity = self._rules[transition.rule], self._catalogue.entity_ids[transition.entity]
+        before = self.active.pop((rule.name, entity), None)
+        if transition.state is AlertState.CLEARED:
+            if before is None:
+                return None
+            after = replace(before, state="cleared", value=transition.value, time_ms=transition.time_ms)
+            return AlertChange(before=before, after=after)
+        if before is not None:
+            self.active[rule.name, entity] = before
+            return None
+        after = AlertFacts(
+            alert=self._next,
+            rule=rule.name,
+            entity=entity,
+            severity=rule.severity,
+            subject=rule.subject,
+            state="active",
+            value=transition.value,
+            threshold=rule.threshold,
+            since_ms=transition.since_ms,
+            time_ms=transition.time_ms,
+        )
+        self._next += 1
+        self.active[rule.name, entity] = after
+        return AlertChange(before=None, after=after)

@@ -1,0 +1,65 @@
+"""What the control socket answers: one implementation of every verb."""
+
+from collections.abc import Callable
+
+from attwin.core.columns import NEVER_MS
+from attwin.runtime.agent import Agent
+from attwin.runtime.publish import twin_body
+
+_STALE_PERIODS = 3
+
+
+class Commands:
+    """Answers requests about a running agent."""
+
+    def __init__(self, agent: Agent, info: dict[str, object]) -> None:
+        self._agent = agent
+        self._info = info
+        self._verbs: dict[str, Callable[[dict[str, object]], dict[str, object]]] = {
+            "status": self._status,
+            "twins": self._twins,
+            "twin": self._twin,
+            "alerts": self._alerts,
+        }
+
+    def answer(self, request: dict[str, object]) -> dict[str, object]:
+        """Return the answer to a request, an ``error`` where it cannot be answered."""
+        verb = self._verbs.get(str(request.get("verb")))
+        if verb is None:
+            return {"error": f"verb {request.get('verb')!r}; known: {', '.join(self._verbs)}"}
+        return verb(request)
+
+    def _status(self, _request: dict[str, object]) -> dict[str, object]:
+        return {**self._agent.health(), **self._info, "audit": self._audit()}
+
+    def _audit(self) -> list[list[object]]:
+        return [[*key, count] for key, count in sorted(self._agent.totals.items())]
+
+    def _twins(self, _request: dict[str, object]) -> dict[str, object]:
+        return {"twins": [self._body(entity) for entity in self._agent.twin.catalogue.live()]}
+
+    def _twin(self, request: dict[str, object]) -> dict[str, object]:
+        entity = self._agent.twin.catalogue.find(str(request.get("entity")))
+        if entity is None:
+            return {"error": f"no entity `{request.get('entity')}`"}
+        return {"twin": self._body(entity)}
+
+    def _alerts(self, _request: dict[str, object]) -> dict[str, object]:
+        return {"alerts": [facts.as_dict() for facts in self._agent.book.active.values()]}
+
+    def _body(self, entity: int) -> dict[str, object]:
+        twin = self._agent.twin
+        body = twin_body(twin, entity)
+        name = twin.catalogue.entity_ids[entity]
+        body["alerts"] = [rule for rule, owner in self._agent.book.active if owner == name]
+        body["stale"] = [
+            metric.name
+            for metric, series in zip(
+                twin.catalogue.kind_of(entity).metrics, twin.catalogue.series_of(entity), strict=True
+            )
+            if metric.every_ms
+            and series < len(twin.time_ms)
+            and twin.time_ms[series] != NEVER_MS
+            and self._agent.clock.now_ms() - twin.time_ms[series] > _STALE_PERIODS * metric.every_ms
+        ]
+        return body

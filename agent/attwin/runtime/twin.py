@@ -1,0 +1,369 @@
+"""The twin in memory: what readings do to it, from cleaning to scores and alerts.
+
+The same code serves the live agent, the replay of the journal at its start, and the scoring of a file.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attwin.core.catalogue import Catalogue
+from attwin.core.clean import Recent, judge
+from attwin.core.columns import NEVER_MS, grown
+from attwin.core.features import compute
+from attwin.core.grid import Grid, Wave
+from attwin.core.manifest import InputBuilder, Manifest, features_of
+from attwin.core.rules import Rule, RuleStates
+from attwin.core.types import MS_PER_MINUTE, AlertState, Quality, ReadingBatch, Reason, Transition
+from attwin.core.windows import Windows
+from attwin.ports import Scorer, ScoreRow
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+class KindModel:
+    """The model of a kind, ready to run."""
+
+    def __init__(self, manifest: Manifest, scorer: Scorer, metrics: Sequence[int]) -> None:
+        """Bind a model to a kind.
+
+        Args:
+            manifest: The model's contract.
+            scorer: Runs the model.
+            metrics: The place in the kind of each metric of the manifest, in the manifest's order.
+        """
+        self.manifest = manifest
+        self.scorer = scorer
+        self._features = features_of(manifest)
+        self._builder = InputBuilder(manifest)
+        self._metrics = np.array(metrics, np.int32)
+
+    def features(
+        self, windows: Windows, first_series: NDArray[np.int32], at_ms: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return the features of entities, each at its own time. Shape (R, F)."""
+        series = first_series[:, None] + self._metrics
+        return compute(windows, self._features, self.manifest.windows_ms, series, at_ms)
+
+    def score(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the scores, shape (R,), and which metrics of ``manifest.masks`` were missing, shape (R, M)."""
+        inputs, missing = self._builder.build(features)
+        return self.scorer.score(inputs), missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scores:
+    """Scores of entities of one kind, each entity's in order of time.
+
+    Attributes:
+        kind: The index of the kind.
+        entity, time_ms, score: Shape (R,).
+        missing: Which of the model's masked metrics were missing. Shape (R, M).
+        features: What the model was given before standardising. Shape (R, F).
+    """
+
+    kind: int
+    entity: NDArray[np.int32]
+    time_ms: NDArray[np.int64]
+    score: NDArray[np.float32]
+    missing: NDArray[np.bool_]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Taken:
+    """What became of a batch.
+
+    Attributes:
+        stored: The readings to keep.
+        duplicate: Which rows of the batch were repetitions. Shape (N,).
+        late: Which rows were too late. Shape (N,).
+        scores: What was scored.
+        transitions: Alerts that changed.
+    """
+
+    stored: ReadingBatch
+    duplicate: NDArray[np.bool_]
+    late: NDArray[np.bool_]
+    scores: list[Scores]
+    transitions: list[Transition]
+
+
+class Twin:
+    """All entities with their newest readings, windows, scores and rules."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        models: Mapping[int, KindModel],
+        rules: Sequence[Rule],
+        *,
+        most_ahead_ms: int,
+    ) -> None:
+        self.catalogue = catalogue
+        self.models = dict(models)
+        self.rules = [RuleStates(index, rule) for index, rule in enumerate(rules)]
+        self.value = np.full(64, np.nan)
+        self.time_ms = np.full(64, NEVER_MS, np.int64)
+        self.quality = np.zeros(64, np.uint8)
+        self.score = np.full(64, np.nan)
+        self.score_ms = np.full(64, NEVER_MS, np.int64)
+        self.missing = np.zeros(64, np.uint64)
+        self._most_ahead_ms = most_ahead_ms
+        self._recent = Recent()
+        self._windows = Windows()
+        self._grids = {kind: Grid(catalogue.kinds[kind]) for kind in self.models}
+
+    def take(self, batch: ReadingBatch, *, now_ms: int) -> Taken:
+        """Clean a batch, apply what is new, score what is due, evaluate the rules."""
+        judged = judge(batch, self.catalogue, now_ms=now_ms, most_ahead_ms=self._most_ahead_ms)
+        late = self._late(judged)
+        duplicate = self._recent.duplicates(judged, late)
+        late &= ~duplicate
+        stored = judged.where(~(duplicate | late))
+        scores, transitions = self.apply(stored)
+        return Taken(stored=stored, duplicate=duplicate, late=late, scores=scores, transitions=transitions)
+
+    def apply(self, stored: ReadingBatch) -> tuple[list[Scores], list[Transition]]:
+        """Apply readings that are kept: the second half of ``take``, and all of a replay."""
+        if not len(stored):
+            return [], []
+        self._recent.remember(stored)
+        self._note_newest(stored)
+        entity = self.catalogue.series_entity[stored.series]
+        usable = stored.quality != Quality.BAD
+        on_time = (stored.reason & (Reason.AHEAD | Reason.RETAINED)) == 0
+        transitions = self._evaluate_metrics(stored, entity, usable & on_time)
+        scores = []
+        for kind, grid in self._grids.items():
+            mine = on_time & (self.catalogue.entity_kind[entity] == kind)
+            value = np.where(usable, stored.value, np.nan)
+            grid.add(entity[mine], stored.series[mine], stored.time_ms[mine], value[mine])
+            scores += self._score(kind, list(self._features(kind, grid.close())))
+        for made in scores:
+            transitions += self._evaluate_scores(made)
+        return scores, transitions
+
+    def finish(self) -> list[Scores]:
+        """Score what is held back although its tick is open, for a file that has ended."""
+        return [
+            s
+            for kind, grid in self._grids.items()
+            for s in self._score(kind, list(self._features(kind, grid.close_all())))
+        ]
+
+    def note_scores(self, made: Scores) -> list[ScoreRow]:
+        """Take scores as the current ones; return the rows that are due: the last score of each minute that ended."""
+        rows: list[ScoreRow] = []
+        self._make_room_for_entities()
+        packed = pack_missing(made.missing)
+        start = 0
+        # each wave holds an entity once, so its columns can be set at once
+        for stop in wave_ends(made.entity):
+            part = slice(start, stop)
+            entity, time_ms = made.entity[part], made.time_ms[part]
+            before = self.score_ms[entity]
+            ended = entity[(before != NEVER_MS) & (before // MS_PER_MINUTE < time_ms // MS_PER_MINUTE)]
+            rows += self.current_rows(ended)
+            self.score[entity], self.score_ms[entity] = made.score[part], time_ms
+            self.missing[entity] = packed[part]
+            start = stop
+        return rows
+
+    def current_rows(self, entities: NDArray[np.int32]) -> list[ScoreRow]:
+        """Return the current scores of entities as rows."""
+        return [
+            ScoreRow(entity=e, time_ms=t, score=s, missing=self.missing_names(e))
+            for e, t, s in zip(
+                entities.tolist(),
+                self.score_ms[entities].tolist(),
+                self.score[entities].tolist(),
+                strict=True,
+            )
+        ]
+
+    def row_of(self, made: Scores, entity: int, time_ms: int) -> ScoreRow:
+        """Return one of the scores just made as a row."""
+        place = int(np.flatnonzero((made.entity == entity) & (made.time_ms == time_ms))[0])
+        masks = self.models[made.kind].manifest.masks
+        missing = ",".join(name for name, is_missing in zip(masks, made.missing[place], strict=True) if is_missing)
+        return ScoreRow(entity=entity, time_ms=time_ms, score=float(made.score[place]), missing=missing)
+
+    def scored(self) -> NDArray[np.int32]:
+        """Return the entities that have a score."""
+        return np.flatnonzero(self.score_ms[: len(self.catalogue)] != NEVER_MS).astype(np.int32)
+
+    def missing_names(self, entity: int) -> str:
+        """Return the names of the metrics that the entity's current score lacked, separated by commas."""
+        bits = int(self.missing[entity])
+        if not bits:
+            return ""
+        masks = self.models[int(self.catalogue.entity_kind[entity])].manifest.masks
+        return ",".join(name for place, name in enumerate(masks) if bits >> place & 1)
+
+    def forget(self, entity: int) -> None:
+        """Forget an entity."""
+        series = self.catalogue.series_of(entity)
+        own = slice(series.start, series.stop)
+        self._make_room_for_entities()
+        self._recent.forget(series)
+        self._windows.forget(series)
+        grid = self._grids.get(int(self.catalogue.entity_kind[entity]))
+        if grid:
+            grid.forget(entity)
+        self.value[own], self.time_ms[own], self.quality[own] = np.nan, NEVER_MS, 0
+        self.score[entity], self.score_ms[entity], self.missing[entity] = np.nan, NEVER_MS, 0
+        self.catalogue.forget(entity)
+
+    def dump(self) -> Arrays:
+        """Return everything derived as arrays, for a snapshot."""
+        self._make_room_for_entities()
+        parts: dict[str, Mapping[str, NDArray[np.generic]]] = {
+            "twin": {name: getattr(self, name) for name in _OWN},
+            "recent": self._recent.dump(),
+            "windows": self._windows.dump(),
+        }
+        parts |= {f"grid{kind}": grid.dump() for kind, grid in self._grids.items()}
+        parts |= {_rule_part(r.rule): {"state": r.state, "since_ms": r.since_ms} for r in self.rules}
+        arrays: Arrays = {f"{part}.{name}": array for part, state in parts.items() for name, array in state.items()}
+        return arrays | {
+            "layout": np.frombuffer(self._layout(), np.uint8),
+            "catalogue.entity_key": self.catalogue.entity_key[: len(self.catalogue)],
+        }
+
+    def load(self, arrays: Arrays) -> bool:
+        """Take over what ``dump`` returned; False, and nothing is changed, where the layout is another one now."""
+        if "layout" not in arrays or arrays["layout"].tobytes() != self._layout():
+            return False
+        parts: dict[str, Arrays] = {}
+        for path, array in arrays.items():
+            part, _, name = path.partition(".")
+            parts.setdefault(part, {})[name] = array
+        for name in _OWN:
+            setattr(self, name, parts["twin"][name].copy())
+        self._recent.load(parts["recent"])
+        self._windows.load(parts["windows"])
+        for kind, grid in self._grids.items():
+            grid.load(parts[f"grid{kind}"])
+        for states in self.rules:
+            own = parts.get(_rule_part(states.rule))
+            if own:
+                states.state = own["state"].astype(np.int8)
+                states.since_ms = own["since_ms"].astype(np.int64)
+        return True
+
+    def set_active(self, active: Mapping[tuple[str, str], int]) -> None:
+        """Make the alerts of the store, (rule, entity) -> since, the active ones, and no others."""
+        for states in self.rules:
+            states.state[states.state == AlertState.ACTIVE] = AlertState.CLEARED
+            for (rule, entity_id), since_ms in active.items():
+                entity = self.catalogue.find(entity_id)
+                if rule == states.rule.name and entity is not None:
+                    states.restore(entity, AlertState.ACTIVE, since_ms)
+
+    def _layout(self) -> bytes:
+        """Return what a snapshot depends on: kinds, features, and which entity has which place."""
+        facts = (
+            self.catalogue.kinds,
+            {kind: model.manifest.features for kind, model in sorted(self.models.items())},
+            [(place, int(self.catalogue.entity_key[place])) for place in self.catalogue.live()],
+        )
+        return hashlib.sha256(repr(facts).encode()).digest()
+
+    def _late(self, batch: ReadingBatch) -> NDArray[np.bool_]:
+        """Return which readings belong to a tick that is closed."""
+        late = np.zeros(len(batch), np.bool_)
+        entity = self.catalogue.series_entity[batch.series]
+        checked = (batch.reason & (Reason.AHEAD | Reason.RETAINED)) == 0
+        for kind, grid in self._grids.items():
+            rows = np.flatnonzero(checked & (self.catalogue.entity_kind[entity] == kind))
+            late[rows] = grid.late(entity[rows], batch.time_ms[rows])
+        return late
+
+    def _note_newest(self, batch: ReadingBatch) -> None:
+        """Keep the newest reading of every series, the last to arrive where times are equal."""
+        count = self.catalogue.series_count
+        self.value, self.time_ms = grown(self.value, count, np.nan), grown(self.time_ms, count, NEVER_MS)
+        self.quality = grown(self.quality, count)
+        np.maximum.at(self.time_ms, batch.series, batch.time_ms)
+        newest = batch.time_ms == self.time_ms[batch.series]
+        self.value[batch.series[newest]] = batch.value[newest]
+        self.quality[batch.series[newest]] = batch.quality[newest]
+
+    def _evaluate_metrics(
+        self, batch: ReadingBatch, entity: NDArray[np.int32], counts: NDArray[np.bool_]
+    ) -> list[Transition]:
+        transitions: list[Transition] = []
+        metric = self.catalogue.series_metric[batch.series]
+        kind = self.catalogue.entity_kind[entity]
+        for states in self.rules:
+            if states.rule.metric is not None:
+                rows = counts & (metric == states.rule.metric) & (kind == states.rule.kind)
+                transitions += states.evaluate(entity[rows], batch.time_ms[rows], batch.value[rows])
+        return transitions
+
+    def _evaluate_scores(self, made: Scores) -> list[Transition]:
+        transitions: list[Transition] = []
+        for states in self.rules:
+            if states.rule.metric is None and states.rule.kind == made.kind:
+                transitions += states.evaluate(made.entity, made.time_ms, made.score.astype(np.float64))
+        return transitions
+
+    def _features(
+        self, kind: int, waves: Iterator[Wave]
+    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]]:
+        """Apply closed ticks to the windows, wave by wave, and yield (entity, score time, features) of each."""
+        model, step_ms = self.models[kind], self.catalogue.kinds[kind].step_ms
+        for wave in waves:
+            counts = ~np.isnan(wave.value)
+            self._windows.apply(
+                wave.series[counts],
+                wave.series_tick[counts] * step_ms,
+                wave.value[counts],
+                model.manifest.windows_ms,
+            )
+            at_ms = wave.tick * step_ms
+            features = model.features(self._windows, self.catalogue.first_series[wave.entity], at_ms)
+            yield wave.entity, at_ms + step_ms, features
+
+    def _score(
+        self, kind: int, waves: list[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]]
+    ) -> list[Scores]:
+        """Score all waves in one call."""
+        if not waves:
+            return []
+        entity, time_ms, features = (np.concatenate(column) for column in zip(*waves, strict=True))
+        score, missing = self.models[kind].score(features)
+        return [Scores(kind=kind, entity=entity, time_ms=time_ms, score=score, missing=missing, features=features)]
+
+    def _make_room_for_entities(self) -> None:
+        count = max(len(self.catalogue), 1)
+        self.score, self.score_ms = grown(self.score, count, np.nan), grown(self.score_ms, count, NEVER_MS)
+        self.missing = grown(self.missing, count)
+        series = max(self.catalogue.series_count, 1)
+        self.value, self.time_ms = grown(self.value, series, np.nan), grown(self.time_ms, series, NEVER_MS)
+        self.quality = grown(self.quality, series)
+
+
+def _rule_part(rule: Rule) -> str:
+    """Return the name of a rule's part of a snapshot; it changes with the rule."""
+    return "rule" + hashlib.sha256(repr(rule).encode()).hexdigest()[:16]
+
+
+_OWN = ("value", "time_ms", "quality", "score", "score_ms", "missing")
+
+
+def pack_missing(missing: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Return one number a row, bit i for column i. The first 64 columns count."""
+    weights = np.uint64(1) << np.arange(min(missing.shape[1], 64), dtype=np.uint64)
+    packed: NDArray[np.uint64] = (missing[:, :64] * weights).sum(axis=1, dtype=np.uint64)
+    return packed
+
+
+def wave_ends(entity: NDArray[np.int32]) -> list[int]:
+    """Return where each run of rising entities ends; within a run every entity stands once."""
+    ends = np.flatnonzero(np.diff(entity) <= 0) + 1
+    return [*ends.tolist(), len(entity)] if len(entity) else []

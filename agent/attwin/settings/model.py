@@ -1,0 +1,249 @@
+"""The configuration, ``version: 1``, as frozen dataclasses.
+
+The fields are the settings: their names, types and defaults are what the loader reads, what ``config show`` prints
+and what ``config schema`` describes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from attwin.settings.types import DurationMs, FilePath, Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """Where the agent runs.
+
+    Attributes:
+        id: The gateway's id, part of every topic upstream.
+        site: The site it belongs to.
+        zone: IANA time zone of the site, for what people read.
+    """
+
+    id: str
+    site: str = ""
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """A connection to an MQTT broker.
+
+    Attributes:
+        url: mqtt://host:port, or mqtts:// for TLS.
+        client_id: Must be unique at the broker and stay the same; made from the gateway's id unless told.
+        username: For brokers that ask.
+        password: Better as !secret or password_file.
+        password_file: A file that holds the password alone.
+        ca_file: Certificates to trust instead of the system's.
+        cert_file: The client's certificate.
+        key_file: The key of the client's certificate.
+        protocol: MQTT version.
+        keepalive: How long a silent connection is believed in.
+        inflight: How many unacknowledged messages the broker sends (Mosquitto: max_inflight_messages).
+    """
+
+    url: str
+    client_id: str = ""
+    username: str = ""
+    password: Secret | None = None
+    password_file: FilePath = ""
+    ca_file: FilePath = ""
+    cert_file: FilePath = ""
+    key_file: FilePath = ""
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
+    keepalive: DurationMs = 60_000
+    inflight: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamSettings(BrokerSettings):
+    """The broker that gets alerts and twins.
+
+    Attributes:
+        twin_every: Shortest time between two messages about the same twin.
+        health_every: How often the gateway's health is published.
+    """
+
+    twin_every: DurationMs = 60_000
+    health_every: DurationMs = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where the twin is kept.
+
+    Attributes:
+        path: The database; its folder also holds alerts.jsonl and the control socket.
+        durability: full survives a power cut; normal may lose the last seconds then.
+    """
+
+    path: FilePath = "twin.db"
+    durability: Literal["full", "normal"] = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSettings:
+    """One measured quantity.
+
+    Attributes:
+        unit: SenML symbol; 1 for a plain number.
+        min: Smallest possible value; readings below are stored as bad.
+        max: Largest possible value.
+        every: Expected period; a metric silent for three of them shows as stale.
+    """
+
+    unit: str = "1"
+    min: float | None = None
+    max: float | None = None
+    every: DurationMs | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindSettings:
+    """What entities of one sort share.
+
+    Attributes:
+        metrics: By name.
+        model: A bundle; its windows and time grid are the kind's. Left out, the kind has metric rules only.
+        lateness: How long a score waits for late readings; the model's own unless told.
+    """
+
+    metrics: dict[str, MetricSettings]
+    model: FilePath = ""
+    lateness: DurationMs | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadSettings:
+    """Where value and time are in a JSON object; a payload that is a number alone needs neither.
+
+    Attributes:
+        value: The field of the value.
+        time: The field of the time; a payload without it gets the time of receipt.
+        time_unit: s or ms since 1970, or iso text.
+    """
+
+    value: str = "value"
+    time: str = "time"
+    time_unit: Literal["s", "ms", "iso"] = "s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSettings:
+    """Topics that carry readings.
+
+    Attributes:
+        topic: A template such as sensors/{entity}/{metric}.
+        kind: The kind of entities found there.
+        entity: The entity, where the topic does not say it.
+        metric: The metric, where the topic does not say it.
+        qos: 1 for no loss, 0 for sensors that cannot do better.
+        payload: The fields of the payload.
+    """
+
+    topic: str
+    kind: str
+    entity: str = ""
+    metric: str = ""
+    qos: Literal[0, 1] = 1
+    payload: PayloadSettings = field(default_factory=PayloadSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntitySettings:
+    """An entity that is known from the start.
+
+    Attributes:
+        kind: Its kind.
+    """
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """Bounds that keep the gateway safe.
+
+    Attributes:
+        entities: How many entities may be known.
+        learn: Whether entities are learned from topics.
+        forget_after: A learned entity silent this long is forgotten.
+        payload_bytes: Longer payloads are rejected.
+        ahead: A reading further ahead of the clock is stored as uncertain.
+    """
+
+    entities: int = 1000
+    learn: bool = True
+    forget_after: DurationMs = 30 * 86_400_000
+    payload_bytes: int = 65_536
+    ahead: DurationMs = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhenSettings:
+    """A condition: one subject, one direction.
+
+    Attributes:
+        metric: A metric of the kind.
+        attention: true for the model's score.
+        above: The condition is a value above this level.
+        below: The condition is a value below this level.
+        clear_below: With above: the alert clears below this level; above itself unless told.
+        clear_above: With below: the alert clears above this level.
+    """
+
+    metric: str = ""
+    attention: bool = False
+    above: float | None = None
+    below: float | None = None
+    clear_below: float | None = None
+    clear_above: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSettings:
+    """When to alert.
+
+    Attributes:
+        name: Unique; part of the alert's topic.
+        kind: For which entities.
+        when: The condition.
+        for_: Written for: how long it must hold, in the time of the readings.
+        severity: info, warning or critical.
+    """
+
+    name: str
+    kind: str
+    when: WhenSettings
+    for_: DurationMs = 0
+    severity: Literal["info", "warning", "critical"] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration.
+
+    Attributes:
+        version: The version of this format, 1.
+        gateway: Where the agent runs.
+        broker: The broker of the sensors.
+        upstream: The broker that gets alerts and twins; leave it out for a gateway that works alone.
+        store: Where the twin is kept.
+        kinds: By name.
+        sources: Topics that carry readings.
+        entities: Entities known from the start, by id; others are learned from topics.
+        limits: Bounds that keep the gateway safe.
+        rules: When to alert.
+    """
+
+    version: Literal[1]
+    gateway: GatewaySettings
+    broker: BrokerSettings
+    upstream: UpstreamSettings | None = None
+    store: StoreSettings = field(default_factory=StoreSettings)
+    kinds: dict[str, KindSettings]
+    sources: list[SourceSettings]
+    entities: dict[str, EntitySettings] = field(default_factory=dict)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    rules: list[RuleSettings] = field(default_factory=list)

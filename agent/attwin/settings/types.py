@@ -1,0 +1,58 @@
+"""What a setting can be, beside plain text and numbers."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+
+
+@dataclass(frozen=True, slots=True)
+class DurationMark:
+    """Marks an int of milliseconds that is written ``90s``, ``5m``, ``7d``."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileMark:
+    """Marks a path that is relative to the configuration's folder."""
+
+
+DurationMs = Annotated[int, DurationMark()]
+FilePath = Annotated[str, FileMark()]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret; it shows as stars wherever it is printed.
+
+    Attributes:
+        reveal: The secret itself.
+    """
+
+    reveal: str
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    __str__ = __repr__
+
+
+def parse_duration(text: str) -> int:
+    """Return the milliseconds of ``90s``, ``5m``, ``1.5h``.
+
+    Raises:
+        ValueError: ``text`` is not a duration.
+    """
+    match = _DURATION.fullmatch(text)
+    if not match:
+        raise ValueError(f"a duration such as 5s or 2m, not `{text}`")
+    return round(float(match[1]) * _UNITS_MS[match[2]])
+
+
+def format_duration(duration_ms: int) -> str:
+    """Return the shortest form that ``parse_duration`` reads back exactly."""
+    for unit in ("d", "h", "m", "s"):
+        if duration_ms and duration_ms % _UNITS_MS[unit] == 0:
+            return f"{duration_ms // _UNITS_MS[unit]}{unit}"
+    return f"{duration_ms}ms"

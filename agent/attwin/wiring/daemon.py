@@ -1,0 +1,281 @@
+"""The agent, put together from its configuration."""
+
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+import attwin
+from attwin.adapters.alert_file import AlertFile
+from attwin.adapters.clock import SystemClock
+from attwin.adapters.control_socket import ControlServer, control_path
+from attwin.adapters.json_payload import JsonDecoder
+from attwin.adapters.mqtt_link import BrokerAddress
+from attwin.adapters.mqtt_sensors import MqttSensorLink
+from attwin.adapters.mqtt_upstream import MqttUpLink
+from attwin.adapters.sqlite_store import SqliteStore
+from attwin.adapters.wakeup import SignalWatch
+from attwin.core.catalogue import Catalogue, Kind, Metric
+from attwin.core.errors import SettingsError
+from attwin.core.journal import Segment
+from attwin.core.outgoing import alert_drafts, base_topic
+from attwin.core.routes import Routes, Source
+from attwin.core.rules import ATTENTION, Rule
+from attwin.core.topics import compile_template
+from attwin.core.types import ReadingBatch
+from attwin.ports import Commit
+from attwin.runtime.agent import Agent
+from attwin.runtime.alerts import AlertBook
+from attwin.runtime.commands import Commands
+from attwin.runtime.ingest import Ingest
+from attwin.runtime.publish import TwinPublisher
+from attwin.runtime.twin import KindModel, Twin
+from attwin.settings.model import BrokerSettings, KindSettings, RuleSettings, Settings, UpstreamSettings
+from attwin.wiring.models import bind, bundle_path, load_bundle, verify_in_child
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_NO_MODEL_STEP_MS = 1000
+
+
+class Daemon:
+    """A built agent with all that it owns."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the store, load the models, restore the twin. Connects to nothing yet.
+
+        Raises:
+            BundleError: A configured model cannot be trusted or used.
+            ScorerError: No runtime works here.
+            StoreError: The database cannot be used.
+        """
+        clock = SystemClock()
+        base = base_topic(settings.gateway.id)
+        names = list(settings.kinds)
+        loaded = {
+            index: load_bundle(bundle_path(kind.model))
+            for index, kind in enumerate(settings.kinds.values())
+            if kind.model
+        }
+        metrics = [_metrics(kind) for kind in settings.kinds.values()]
+        models = {i: bind(bundle, scorer, metrics[i], names[i]) for i, (bundle, scorer) in loaded.items()}
+        kinds = [_kind(name, kind, metrics[i], models.get(i)) for i, (name, kind) in enumerate(settings.kinds.items())]
+        catalogue = Catalogue(kinds, most_entities=settings.limits.entities)
+        rules = [_rule(rule, names, kinds) for rule in settings.rules]
+        path = Path(settings.store.path)
+        store = SqliteStore(path, catalogue, gateway=settings.gateway.id, durability=settings.store.durability)
+        for index, (bundle, scorer) in loaded.items():
+            if not store.was_tested(bundle.sha256, scorer.runtime):
+                verify_in_child(bundle_path(settings.kinds[names[index]].model))
+            manifest = bundle.manifest
+            store.note_model(
+                names[index],
+                manifest.name,
+                manifest.version,
+                bundle.sha256,
+                scorer.runtime,
+                now_ms=clock.now_ms(),
+            )
+        twin = Twin(catalogue, models, rules, most_ahead_ms=settings.limits.ahead)
+        _restore(store, twin, names)
+        for entity, entity_settings in settings.entities.items():
+            if catalogue.find(entity) is None:
+                catalogue.add(entity, names.index(entity_settings.kind))
+        book = AlertBook(rules, catalogue, store.active_alerts(), next_alert=store.next_alert())
+        _end_orphans(store, book, rules, base if settings.upstream else None, clock.now_ms())
+        twin.set_active({key: facts.since_ms for key, facts in book.active.items()})
+        alert_file = AlertFile(path.with_name("alerts.jsonl"), store.alert_events_after)
+        alert_file.catch_up()
+        sources = [
+            Source(
+                template=compile_template(source.topic),
+                kind=names.index(source.kind),
+                entity=source.entity,
+                metric=source.metric,
+            )
+            for source in settings.sources
+        ]
+        zone = ZoneInfo(settings.gateway.zone)
+        decoders = [
+            JsonDecoder(
+                value_field=source.payload.value,
+                time_field=source.payload.time,
+                time_unit=source.payload.time_unit,
+                zone=zone,
+            )
+            for source in settings.sources
+        ]
+        routes = Routes(sources, catalogue, learn=settings.limits.learn, own_base=f"{base}/")
+        most_payload = settings.limits.payload_bytes
+        filters = {source.template.topic_filter: s.qos for source, s in zip(sources, settings.sources, strict=True)}
+        info: dict[str, object] = {
+            "attwin": attwin.__version__,
+            "site": settings.gateway.site,
+            "store": store.store_id,
+            "models": {
+                names[i]: {
+                    "name": bundle.manifest.name,
+                    "version": bundle.manifest.version,
+                    "sha256": bundle.sha256,
+                    "runtime": scorer.runtime,
+                }
+                for i, (bundle, scorer) in loaded.items()
+            },
+        }
+        upstream = settings.upstream
+        self.agent = Agent(
+            clock=clock,
+            sensors=MqttSensorLink(
+                _address(settings.broker, f"attwin-{settings.gateway.id}"),
+                clock,
+                filters=list(filters.items()),
+                most_payload=most_payload,
+            ),
+            uplink=_uplink(upstream, settings.gateway.id, clock, base, info) if upstream else None,
+            store=store,
+            ingest=Ingest(routes, decoders, most_payload=most_payload),
+            twin=twin,
+            book=book,
+            publisher=TwinPublisher(twin, base=base, every_ms=upstream.twin_every if upstream else 0),
+            alert_log=alert_file,
+            sources=[source.topic for source in settings.sources],
+            inflight=settings.broker.inflight,
+            health_every_ms=upstream.health_every if upstream else 0,
+            forget_after_ms=settings.limits.forget_after,
+            lasting=frozenset(settings.entities),
+        )
+        self._control = ControlServer(control_path(path), Commands(self.agent, info).answer)
+        self.agent.watch([SignalWatch(self._stop), self._control])
+
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then drain and stop."""
+        try:
+            self.agent.run()
+        finally:
+            self._control.close()
+
+    def _stop(self) -> None:
+        self.agent.stopping = True
+
+
+def _restore(store: SqliteStore, twin: Twin, names: Sequence[str]) -> None:
+    """Bring the twin to where the last commit left it: the snapshot, then the journal's tail, without effects."""
+    arrays, position = store.load_snapshot()
+    store.load_entities({name: index for index, name in enumerate(names)}, arrays)
+    if not twin.load(arrays):
+        position = store.recent_position()
+    count = twin.catalogue.series_count
+    place_of = {int(key): place for place, key in enumerate(twin.catalogue.series_key[:count])}
+    for segment in store.segments_after(position):
+        scores, _ = twin.apply(_as_batch(segment, place_of))
+        for made in scores:
+            twin.note_scores(made)
+
+
+def _as_batch(segment: Segment, place_of: dict[int, int]) -> ReadingBatch:
+    """Return the readings of a segment whose series are still there."""
+    places = np.array([place_of.get(key, -1) for key in segment.series_key.tolist()], np.int32)
+    batch = ReadingBatch(
+        series=places,
+        time_ms=segment.time_ms,
+        value=segment.value,
+        quality=segment.quality,
+        reason=segment.reason,
+    )
+    return batch.where(places >= 0)
+
+
+def _end_orphans(store: SqliteStore, book: AlertBook, rules: Sequence[Rule], base: str | None, now_ms: int) -> None:
+    """End the alerts whose rule is no longer in the configuration, or whose entity is forgotten."""
+    known = {rule.name for rule in rules}
+    orphans = [f for f in book.active.values() if f.rule not in known or not book.knows(f.entity)]
+    changes = [book.end(facts, now_ms=now_ms) for facts in orphans]
+    drafts = [d for c in changes for d in alert_drafts(base, c.before, c.after)] if base else []
+    if changes:
+        store.commit(Commit(alerts=changes, drafts=drafts, now_ms=now_ms))
+
+
+def _metrics(kind: KindSettings) -> tuple[Metric, ...]:
+    return tuple(
+        Metric(
+            name=name,
+            unit=metric.unit,
+            low=-np.inf if metric.min is None else metric.min,
+            high=np.inf if metric.max is None else metric.max,
+            every_ms=metric.every or 0,
+        )
+        for name, metric in kind.metrics.items()
+    )
+
+
+def _kind(name: str, settings: KindSettings, metrics: tuple[Metric, ...], model: KindModel | None) -> Kind:
+    lateness_ms = model.manifest.lateness_ms if model else 0
+    return Kind(
+        name=name,
+        metrics=metrics,
+        windows_ms=tuple(model.manifest.windows_ms) if model else (),
+        step_ms=model.manifest.step_ms if model else _NO_MODEL_STEP_MS,
+        lateness_ms=lateness_ms if settings.lateness is None else settings.lateness,
+    )
+
+
+def _rule(settings: RuleSettings, names: Sequence[str], kinds: Sequence[Kind]) -> Rule:
+    when, kind = settings.when, names.index(settings.kind)
+    above = when.above is not None
+    threshold = when.above if when.above is not None else when.below
+    clear = when.clear_below if above else when.clear_above
+    if threshold is None:
+        raise SettingsError([f"rule {settings.name}: neither above nor below"])
+    return Rule(
+        name=settings.name,
+        kind=kind,
+        subject=when.metric or ATTENTION,
+        metric=kinds[kind].metric_index(when.metric) if when.metric else None,
+        above=above,
+        threshold=threshold,
+        clear=threshold if clear is None else clear,
+        for_ms=settings.for_,
+        severity=settings.severity,
+    )
+
+
+def _uplink(
+    settings: UpstreamSettings, gateway: str, clock: SystemClock, base: str, info: dict[str, object]
+) -> MqttUpLink:
+    return MqttUpLink(_address(settings, f"attwin-{gateway}-up"), clock, base=base, info=info)
+
+
+def _address(settings: BrokerSettings, client_id: str) -> BrokerAddress:
+    parts = urlsplit(settings.url)
+    password = settings.password.reveal if settings.password else ""
+    if settings.password_file:
+        password = Path(settings.password_file).read_text(encoding="utf-8").rstrip("\n")
+    return BrokerAddress(
+        host=parts.hostname or "",
+        port=parts.port or _PORTS[parts.scheme],
+        client_id=settings.client_id or client_id,
+        username=settings.username,
+        password=password,
+        tls=_tls(settings) if parts.scheme == "mqtts" else None,
+        protocol=settings.protocol,
+        keepalive_s=max(1, settings.keepalive // 1000),
+        inflight=settings.inflight,
+    )
+
+
+def _tls(settings: BrokerSettings) -> ssl.SSLContext:
+    """Return a context that verifies the broker, TLS 1.2 or newer.
+
+    Raises:
+        SettingsError: A certificate file is not one.
+    """
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if settings.cert_file:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+    except (ssl.SSLError, OSError) as error:
+        raise SettingsError([f"{settings.ca_file or settings.cert_file}: not usable for TLS: {error}"]) from error
+    return context

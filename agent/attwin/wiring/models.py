@@ -1,0 +1,160 @@
+"""Bundles and runtimes, put together."""
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attwin.adapters.arrays import pack_arrays
+from attwin.adapters.bundle_zip import Bundle, read_bundle, write_bundle
+from attwin.adapters.clock import SystemClock
+from attwin.adapters.tflite import RUNTIMES, TfliteScorer, load_engine, probe
+from attwin.core.catalogue import Metric
+from attwin.core.errors import BundleError, BundleMismatchError, ScorerError
+from attwin.core.manifest import Manifest
+from attwin.ports import Scorer
+from attwin.runtime.selftest import SelfTest, replay_golden, self_test
+from attwin.runtime.twin import KindModel
+
+__all__ = ["pack_arrays", "replay_golden", "write_bundle"]
+
+_TEST_SECONDS = 30
+_TEST_MEMORY = 4 * 1024**3
+BUILT_IN = "builtin:"
+"""``builtin:occupancy`` names a bundle that the package carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeFinding:
+    """What a probe found.
+
+    Attributes:
+        name: One of ``RUNTIMES``.
+        works: Whether it computed the known answer.
+        detail: Its version, or why not.
+    """
+
+    name: str
+    works: bool
+    detail: str
+
+
+def bundle_path(text: str) -> Path:
+    """Return the file that a ``model:`` setting names."""
+    name = text.rpartition(BUILT_IN)[2]
+    if BUILT_IN in text and name.isidentifier():
+        return Path(__file__).parent.parent / "data" / f"{name}.zip"
+    return Path(text)
+
+
+def load_model(model: bytes, *, inputs: int, runtime: str = "") -> TfliteScorer:
+    """Return a model file in a runtime that works here.
+
+    Raises:
+        BundleError: It is not a model that the agent can run.
+        ScorerError: No runtime works here.
+    """
+    engine, name = load_engine(model, runtime)
+    return TfliteScorer(engine, name, inputs=inputs)
+
+
+def load_bundle(path: Path, *, runtime: str = "") -> tuple[Bundle, Scorer]:
+    """Return a bundle whose hashes are right, and its model in a runtime that works here.
+
+    Raises:
+        BundleError: It is no bundle, or its model is not what the manifest says.
+        ScorerError: No runtime works here.
+    """
+    bundle = read_bundle(path)
+    manifest = bundle.manifest
+    scorer = load_model(bundle.model, inputs=len(manifest.features) + len(manifest.masks), runtime=runtime)
+    for what, promised, found in zip(
+        ("input", "output"), (manifest.input, manifest.output), scorer.quantisation, strict=True
+    ):
+        if promised != found:
+            raise BundleMismatchError(f"{path}: the {what} is stored as {found}, the manifest says {promised}")
+    return bundle, scorer
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Return the manifest of a bundle whose hashes are right.
+
+    Raises:
+        BundleError: It is no bundle.
+    """
+    return read_bundle(path).manifest
+
+
+def verify_here(path: Path) -> SelfTest:
+    """Self-test a bundle in this process.
+
+    Raises:
+        BundleError: It does not compute what it promises.
+    """
+    bundle, scorer = load_bundle(path)
+    return self_test(bundle.manifest, scorer, bundle.golden, SystemClock())
+
+
+def verify_in_child(path: Path) -> None:
+    """Self-test a bundle in a process of its own, with limits: a damaged model can abort an interpreter.
+
+    Raises:
+        BundleError: It does not compute what it promises, or the process died.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 -- this interpreter and this package
+            [sys.executable, "-I", "-m", "attwin", "model", "verify", str(path), "--json"],
+            capture_output=True,
+            timeout=_TEST_SECONDS,
+            check=False,
+            preexec_fn=_limit,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BundleError(f"{path}: the self-test took more than {_TEST_SECONDS} s") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip() or f"its process ended with {done.returncode}"
+        raise BundleError(f"{path}: the self-test failed: {said}")
+    json.loads(done.stdout)
+
+
+def bind(bundle: Bundle, scorer: Scorer, metrics: Sequence[Metric], kind: str) -> KindModel:
+    """Return a model bound to the metrics of a configured kind.
+
+    Raises:
+        BundleMismatchError: The kind lacks a metric of the model, or has it in another unit.
+    """
+    manifest = bundle.manifest
+    own = {metric.name: (place, metric.unit) for place, metric in enumerate(metrics)}
+    problems = [f"`{m.name}` is missing" for m in manifest.metrics if m.name not in own]
+    problems += [
+        f"`{m.name}` is in `{own[m.name][1]}`, the model wants `{m.unit}`"
+        for m in manifest.metrics
+        if m.name in own and own[m.name][1] != m.unit
+    ]
+    if manifest.kind != kind:
+        problems.append(f"the model is for kind `{manifest.kind}`")
+    if problems:
+        raise BundleMismatchError(
+            f"model {manifest.name} version {manifest.version} does not fit kind `{kind}`: {'; '.join(problems)}"
+        )
+    return KindModel(manifest, scorer, [own[m.name][0] for m in manifest.metrics])
+
+
+def probe_runtimes() -> list[RuntimeFinding]:
+    """Try every runtime with a small model."""
+    findings = []
+    for name in RUNTIMES:
+        try:
+            findings.append(RuntimeFinding(name=name, works=True, detail=probe(name)))
+        except ScorerError as error:
+            findings.append(RuntimeFinding(name=name, works=False, detail=str(error)))
+    return findings
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (_TEST_MEMORY, _TEST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (_TEST_SECONDS, _TEST_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

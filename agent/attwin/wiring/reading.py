@@ -1,0 +1,123 @@
+"""What reading commands know: from the running agent where there is one, from the database where there is none."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+from attwin.adapters.control_socket import ask, control_path
+from attwin.adapters.sqlite_database import open_reader
+from attwin.core.errors import AgentAwayError, DataError
+
+_TWINS = """
+select e.id, e.name as entity, e.kind as kind, s.score as attention, s.time_ms as attention_ms, s.missing as missing
+from entities e left join scores s on s.entity_id = e.id
+    and s.time_ms = (select max(time_ms) from scores where entity_id = e.id)
+where e.forgotten_ms is null order by e.name
+"""
+_STATE = """
+select series.metric, state.value, state.time_ms from state join series on series.id = state.series_id
+where series.entity_id = ?
+"""
+_ALERTS = """
+select id as alert, rule, entity, severity, subject, state, value, threshold, since_ms, time_ms, opened_ms, cleared_ms
+from alerts where ? or state = 'active' order by id
+"""
+
+
+def status_of(database: Path) -> dict[str, object]:
+    """Return how the agent is, and what it has counted since the database was made.
+
+    Raises:
+        StoreError: No agent runs, and there is no database either.
+    """
+    try:
+        live = ask(control_path(database), {"verb": "status"})
+    except AgentAwayError:
+        live = {}
+    live.pop("audit", None)
+    with closing(open_reader(database)) as connection:
+        waiting = connection.execute("select count(*) from outbox").fetchone()[0]
+        active = connection.execute("select count(*) from alerts where state = 'active'").fetchone()[0]
+        entities = connection.execute("select count(*) from entities where forgotten_ms is null").fetchone()[0]
+    stored = {"entities": entities, "alerts_active": active, "outbox_waiting": waiting}
+    return {"agent": "running" if live else "not running", **stored, **live, **sums_of(database)}
+
+
+def sums_of(database: Path) -> dict[str, object]:
+    """Return what has been counted since the database was made: totals by name, and reasons where there are any."""
+    sums: dict[str, object] = {}
+    with closing(open_reader(database)) as connection:
+        rows = connection.execute(
+            "select name, reason, sum(count) from audit_totals where source <> 'upstream' group by name, reason"
+        ).fetchall()
+        lanes = connection.execute(
+            "select 'upstream_' || name, sum(count) from audit_totals where source = 'upstream' group by name"
+        ).fetchall()
+    for name, reason, count in rows:
+        sums[name] = int(str(sums.get(name, 0))) + count
+        if reason:
+            sums[f"{name}.{reason}"] = count
+    return dict(sorted({**sums, **dict(lanes)}.items()))
+
+
+def twins_of(database: Path) -> list[dict[str, object]]:
+    """Return all entities with attention, what it lacked, and active alerts."""
+    try:
+        twins = ask(control_path(database), {"verb": "twins"})["twins"]
+        return [dict(twin) for twin in twins] if isinstance(twins, list) else []
+    except AgentAwayError:
+        return _stored_twins(database)
+
+
+def twin_of_entity(database: Path, entity: str) -> dict[str, object]:
+    """Return one entity.
+
+    Raises:
+        DataError: It is not known.
+    """
+    for twin in twins_of(database):
+        if twin["entity"] == entity:
+            return twin
+    raise DataError(f"no entity `{entity}`; `attwin twin list` shows them all")
+
+
+def alerts_of(database: Path, *, everything: bool) -> list[dict[str, object]]:
+    """Return the alerts, oldest first; only active ones unless told."""
+    with closing(open_reader(database)) as connection:
+        found = connection.execute(_ALERTS, (everything,))
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+
+def alert_events(
+    database: Path, *, after: int = 0, last_lines: int | None = None
+) -> tuple[int, list[dict[str, object]]]:
+    """Return the number of the newest event, and the events after a number or the last few ones."""
+    with closing(open_reader(database)) as connection:
+        (newest,) = connection.execute("select coalesce(max(id), 0) from alert_events").fetchone()
+        first = after if last_lines is None else max(0, newest - last_lines)
+        rows = connection.execute(
+            "select id, body from alert_events where id > ? and id <= ? order by id", (first, newest)
+        ).fetchall()
+    return newest, [{"event": event, **json.loads(body)} for event, body in rows]
+
+
+def count_rows(database: Path, table: str) -> int:
+    """Return how many rows a table of the database has."""
+    with closing(open_reader(database)) as connection:
+        return int(connection.execute(f"select count(*) from {table}").fetchone()[0])
+
+
+def _stored_twins(database: Path) -> list[dict[str, object]]:
+    with closing(open_reader(database)) as connection:
+        found = connection.execute(_TWINS)
+        names = [column[0] for column in found.description]
+        twins = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        for twin in twins:
+            for metric, value, time_ms in connection.execute(_STATE, (twin.pop("id"),)):
+                twin |= {metric: value, f"{metric}_ms": time_ms}
+            rows = connection.execute(
+                "select rule from alerts where state = 'active' and entity = ?", (twin["entity"],)
+            )
+            twin["alerts"] = [rule for (rule,) in rows]
+    return twins

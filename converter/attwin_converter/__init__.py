@@ -1,0 +1,1 @@
+"""The workstation side: train, quantise, prove, bundle."""

@@ -1,0 +1,27 @@
+"""The figures of a bundle on a data set: the exported int8 file, in the runtime, by the agent's own feature code."""
+
+from pathlib import Path
+
+from attwin.core.errors import DataError
+from attwin.core.manifest import Figures
+from attwin.wiring.models import load_bundle
+from attwin.wiring.offline import score_rows
+from attwin_converter.dataset import DatasetSettings, read_parts
+from attwin_converter.measure import figures_of
+
+
+def evaluate(bundle_file: Path, settings: DatasetSettings) -> tuple[Figures, str]:
+    """Return the figures on the test rows, and the runtime that computed them.
+
+    Raises:
+        BundleError: The bundle cannot be used.
+        DataError: The data set lacks a metric of the model, or is not what its description says.
+    """
+    bundle, scorer = load_bundle(bundle_file)
+    wanted = bundle.manifest.metric_names()
+    missing = [name for name in wanted if name not in settings.metrics]
+    if missing:
+        raise DataError(f"the data set has no metric {', '.join(missing)}; the model needs {', '.join(wanted)}")
+    _, test = read_parts(settings.with_metrics(wanted))
+    scores = score_rows(test.wide, bundle.manifest, scorer)
+    return figures_of(test.label, scores.score), scorer.runtime

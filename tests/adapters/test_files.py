@@ -1,0 +1,163 @@
+"""Facts about alerts.jsonl, the control socket, CSV files and arrays."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from attwin.adapters.alert_file import AlertFile
+from attwin.adapters.arrays import pack_arrays, unpack_arrays
+from attwin.adapters.control_socket import ControlServer, ask
+from attwin.adapters.csv_table import read_table
+from attwin.core.errors import AgentAwayError, DataError
+from support.builders import T0_MS
+
+UTC = ZoneInfo("UTC")
+
+
+def events_after(first: int) -> Iterator[tuple[int, str]]:
+    """Return the events of a store that has three."""
+    yield from ((n, json.dumps({"n": n})) for n in range(first + 1, 4))
+
+
+def lines_of(path: Path) -> list[int]:
+    """Return the event numbers in a file."""
+    return [json.loads(line)["event"] for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+def test_the_alert_file_has_every_event_once(tmp_path: Path) -> None:
+    """Catching up twice, and again after a restart, writes nothing twice."""
+    path = tmp_path / "alerts.jsonl"
+    for _ in range(2):
+        log = AlertFile(path, events_after)
+        log.catch_up()
+        log.catch_up()
+
+    assert lines_of(path) == [1, 2, 3]
+
+
+def test_the_alert_file_makes_good_what_a_crash_cut_short(tmp_path: Path) -> None:
+    """A half line is closed, and its event is written again in full."""
+    path = tmp_path / "alerts.jsonl"
+    path.write_text('{"event": 1, "n": 1}\n{"event": 2, "n"', encoding="utf-8")
+
+    AlertFile(path, events_after).catch_up()
+
+    assert lines_of(path) == [1, 2, 3]
+
+
+def test_the_alert_file_survives_being_rotated_away(tmp_path: Path) -> None:
+    """After `logrotate create` the next event goes to a new file."""
+    path = tmp_path / "alerts.jsonl"
+    known = [(1, '{"n": 1}')]
+    log = AlertFile(path, lambda after: iter([e for e in known if e[0] > after]))
+    log.catch_up()
+    path.rename(tmp_path / "alerts.jsonl.1")
+    known.append((2, '{"n": 2}'))
+
+    log.catch_up()
+
+    assert (lines_of(tmp_path / "alerts.jsonl.1"), lines_of(path)) == ([1], [2])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Path]:
+    """A control socket that echoes, driven by a thread."""
+    path = tmp_path / "control.sock"
+    control = ControlServer(path, lambda request: {"echo": request})
+    going = threading.Event()
+    going.set()
+
+    def loop() -> None:
+        while going.is_set():
+            control.on_readable()
+            threading.Event().wait(0.005)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    yield path
+    going.clear()
+    thread.join()
+    control.close()
+
+
+def test_the_control_socket_answers_a_line_with_a_line(server: Path) -> None:
+    """A request gets its answer; the socket belongs to its user and group alone."""
+    assert ask(server, {"verb": "x"}) == {"echo": {"verb": "x"}}
+    assert server.stat().st_mode & 0o777 == 0o660
+
+
+def test_nobody_answers_where_no_agent_is(tmp_path: Path) -> None:
+    """An absent agent is an error of its own kind, so that commands read the database instead."""
+    with pytest.raises(AgentAwayError, match="no agent answers"):
+        ask(tmp_path / "none.sock", {})
+
+
+def test_a_socket_that_a_crash_left_is_taken_over(tmp_path: Path) -> None:
+    """The next agent starts although the file is there."""
+    path = tmp_path / "control.sock"
+    first = ControlServer(path, dict)
+    os.link(path, tmp_path / "kept")
+    first.close()
+    (tmp_path / "kept").rename(path)
+
+    ControlServer(path, dict).close()
+
+    assert not path.exists()
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write a CSV file."""
+    path = folder / "data.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_csv_is_read_whatever_its_dialect(tmp_path: Path) -> None:
+    """Separators, a byte-order mark, a header one short and missing cells are understood."""
+    table = read_table(write(tmp_path, '\ufeff"time";"CO2"\n"1";"2015-02-03 21:46:40";700\n"2";"1423000001";NA\n'))
+
+    assert table.names == ["row", "time", "CO2"]
+    assert table.times_ms("time", UTC).tolist() == [T0_MS, T0_MS + 1000]
+    np.testing.assert_array_equal(table.numbers("co2"), [700.0, np.nan])
+
+
+def numbers_of(path: Path) -> list[float]:
+    """Read times and numbers of a file."""
+    table = read_table(path)
+    table.times_ms("time", UTC)
+    return table.numbers("x").tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("time,x\n1,2\n3\n", r"data.csv:3: 1 cells; the header has 2", id="short row"),
+        pytest.param("time,x\n1,two\n", r"data.csv:2: column `x` holds `two`, which is no number", id="word"),
+        pytest.param("time,x\nsoon,2\n", r"data.csv:2: column `time` holds `soon`; a time is ISO 8601", id="time"),
+        pytest.param("time,y\n1,2\n", r"no column `x`; it has time, y", id="no column"),
+        pytest.param("time,x\n", "no rows below the header", id="no rows"),
+    ],
+)
+def test_a_wrong_csv_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    """The message says the line, what stands there and what is allowed."""
+    with pytest.raises(DataError, match=message):
+        numbers_of(write(tmp_path, text))
+
+
+def test_packed_arrays_come_back_and_are_reproducible() -> None:
+    """The same arrays give the same bytes; garbage is refused."""
+    arrays = {"a.b": np.arange(5), "c": np.array([[1.5, np.nan]])}
+
+    packed = pack_arrays(arrays)
+
+    assert packed == pack_arrays(arrays)
+    for name, array in unpack_arrays(packed).items():
+        np.testing.assert_array_equal(array, arrays[name])
+    with pytest.raises(ValueError, match="npz"):
+        unpack_arrays(b"PK garbage")

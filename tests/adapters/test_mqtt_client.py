@@ -1,0 +1,157 @@
+"""The private names of paho that the read-ahead client leans on, and what it does with any cut of the stream."""
+
+import contextlib
+import socket
+import struct
+from itertools import pairwise
+
+import paho.mqtt.client as mqtt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paho.mqtt.enums import CallbackAPIVersion
+
+from attwin.adapters.mqtt_client import ReadAheadClient
+from attwin.core.errors import LinkDownError
+from support.fakes import FakeClock
+
+MOST_PAYLOAD = 100
+
+
+def frame(kind: int, body: bytes) -> bytes:
+    """Return a packet."""
+    size, length = b"", len(body)
+    while True:
+        length, low = divmod(length, 128)
+        size += bytes([low | (128 if length else 0)])
+        if not length:
+            return bytes([kind]) + size + body
+
+
+def publish(topic: bytes, payload: bytes, *, packet_id: int = 0, v5: bool = False) -> bytes:
+    """Return a PUBLISH packet, QoS 1 where it has an id."""
+    head = struct.pack(">H", len(topic)) + topic
+    if packet_id:
+        head += struct.pack(">H", packet_id)
+    if v5:
+        head += b"\x05\x02\x00\x00\x00\x3c"  # message expiry, 60 s
+    return frame(0x32 if packet_id else 0x30, head + payload)
+
+
+class Rig:
+    """A client on one end of a pair of sockets."""
+
+    def __init__(self, *, v5: bool = False) -> None:
+        self.theirs, ours = socket.socketpair()
+        ours.setblocking(False)
+        self.client = ReadAheadClient(
+            CallbackAPIVersion.VERSION2, client_id="x", protocol=mqtt.MQTTv5 if v5 else mqtt.MQTTv311, manual_ack=True
+        )
+        self.client.prepare(FakeClock(), MOST_PAYLOAD)
+        self.client.suppress_exceptions = False
+        self.client._sock = ours
+
+    def feed(self, data: bytes) -> None:
+        """Let bytes arrive and be read."""
+        self.theirs.sendall(data)
+        self.client.loop_read()
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.theirs.close()
+        self.client.hang_up()
+
+
+STREAM = [
+    (b"a/b", b"1", 7),
+    (b"sensors/e1/co2", b"x" * 90, 0),
+    (b"t", b"", 65_535),
+    (b"big/one", b"y" * 300, 9),
+    (b"t", b"z" * 127, 3),
+]
+
+
+@settings(max_examples=80, deadline=None)
+@given(cuts=st.lists(st.integers(1, 700), max_size=12), v5=st.booleans())
+def test_every_cut_of_the_stream_gives_the_same_messages(cuts: list[int], v5: bool) -> None:  # noqa: FBT001 -- drawn
+    """TCP may cut anywhere: topics, ids and payloads are the same, long payloads cut at the limit."""
+    data = b"".join(publish(topic, payload, packet_id=i, v5=v5) for topic, payload, i in STREAM)
+    rig = Rig(v5=v5)
+
+    bounds = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    for start, stop in pairwise(bounds):
+        rig.feed(data[start:stop])
+
+    found = rig.client.messages
+    assert list(zip(found.topics, found.payloads, found.packet_ids, strict=True)) == [
+        (topic, payload[:MOST_PAYLOAD], i) for topic, payload, i in STREAM
+    ]
+    assert found.lengths == [len(payload) for _, payload, _ in STREAM]
+    rig.close()
+
+
+def test_a_huge_payload_is_passed_over_in_bounded_memory() -> None:
+    """Of 10 MB only the limit is kept, the message is still acknowledgeable, and the next one is read."""
+    rig = Rig()
+    rig.theirs.setblocking(False)
+    data = publish(b"big", b"x" * 10_000_000, packet_id=1) + publish(b"small", b"2", packet_id=2)
+
+    most = 0
+    while data:
+        with contextlib.suppress(BlockingIOError):
+            data = data[rig.theirs.send(data[:200_000]) :]
+        rig.client.loop_read()
+        most = max(most, len(rig.client._rest))
+    for _ in range(10):
+        rig.client.loop_read()
+
+    found = rig.client.messages
+    assert list(zip(found.topics, found.payloads, found.lengths, strict=True)) == [
+        (b"big", b"x" * MOST_PAYLOAD, 10_000_000),
+        (b"small", b"2", 1),
+    ]
+    assert most < 1_000_000
+    rig.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(frame(0x32, b"\x00\x10abc"), id="topic longer than the packet"),
+        pytest.param(frame(0x32, b"\x00\x03abc\x01"), id="no room for the id"),
+        pytest.param(frame(0x30, b""), id="empty"),
+        pytest.param(b"\x30\xff\xff\xff\xff\x01", id="length of five bytes"),
+    ],
+)
+def test_a_malformed_packet_breaks_the_connection_and_nothing_else(data: bytes) -> None:
+    """The link drops such a connection; no message comes of it."""
+    rig = Rig()
+
+    with pytest.raises(LinkDownError):
+        rig.feed(data)
+
+    assert rig.client.messages.topics == []
+    rig.close()
+
+
+def test_other_packets_go_to_paho() -> None:
+    """A CONNACK between messages reaches paho's own callback."""
+    rig = Rig()
+    seen: list[object] = []
+    rig.client.on_connect = lambda *args: seen.append(args)
+
+    rig.feed(publish(b"a", b"1") + frame(0x20, b"\x00\x00") + publish(b"a", b"2"))
+
+    assert len(seen) == 1
+    assert rig.client.messages.payloads == [b"1", b"2"]
+    rig.close()
+
+
+def test_acknowledgements_leave_in_one_send_and_in_order() -> None:
+    """Three PUBACKs are twelve bytes of one write."""
+    rig = Rig()
+
+    rig.client.send_acknowledgements([1, 258, 65_535])
+
+    assert rig.theirs.recv(100) == b"\x40\x02\x00\x01\x40\x02\x01\x02\x40\x02\xff\xff"
+    rig.close()

@@ -1,0 +1,298 @@
+"""Facts about the durable twin."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attwin.adapters.sqlite_database import open_reader
+from attwin.adapters.sqlite_store import SqliteStore
+from attwin.core.catalogue import Catalogue
+from attwin.core.errors import StoreError
+from attwin.core.outgoing import AlertFacts, Draft
+from attwin.core.types import Reject, RejectReason
+from attwin.ports import AlertChange, Commit, ScoreRow
+from support.builders import T0_MS, a_batch, a_catalogue, a_kind
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    """One room, e0."""
+    return a_catalogue()
+
+
+@pytest.fixture
+def store(tmp_path: Path, catalogue: Catalogue) -> Iterator[SqliteStore]:
+    """An empty database."""
+    opened = SqliteStore(tmp_path / "twin.db", catalogue, gateway="g1", durability="full")
+    yield opened
+    opened.close()
+
+
+def a_draft(number: int, *, lane: str = "rest", retain: bool = False, topic: str = "t") -> Draft:
+    """Return a message."""
+    return Draft(lane=lane, topic=topic, retain=retain, body={"n": number})
+
+
+def an_alert(**changes: object) -> AlertFacts:
+    """Return an active alert."""
+    facts = {
+        "alert": 1,
+        "rule": "stuffy",
+        "entity": "e0",
+        "severity": "warning",
+        "subject": "co2",
+        "state": "active",
+        "value": 1200.0,
+        "threshold": 1000.0,
+        "since_ms": T0_MS,
+        "time_ms": T0_MS + 1,
+    }
+    return AlertFacts(**(facts | changes))
+
+
+def query(store: SqliteStore, text: str) -> list[tuple[object, ...]]:
+    """Return the rows that a reader sees."""
+    connection = open_reader(store.path)
+    rows = connection.execute(text).fetchall()
+    connection.close()
+    return rows
+
+
+def test_a_round_is_all_there_or_not_at_all(store: SqliteStore) -> None:
+    """A commit that fails in its last step leaves nothing of its first."""
+    good = Commit(
+        now_ms=1,
+        stored=a_batch(),
+        counts={("s", "readings_stored", ""): 1},
+        scores=[ScoreRow(entity=0, time_ms=1, score=0.5, missing="")],
+    )
+    bad = Commit(
+        now_ms=2,
+        stored=a_batch(),
+        counts={("s", "readings_stored", ""): 1},
+        alerts=[AlertChange(before=None, after=an_alert(rule=None))],
+    )
+
+    store.commit(good)
+    with pytest.raises(StoreError):
+        store.commit(bad)
+
+    assert query(store, "select count(*), sum(readings) from journal") == [(1, 1)]
+    assert query(store, "select name, count from audit_totals") == [("readings_stored", 1)]
+    assert query(store, "select name, kind from entities") == [("e0", "room")]
+    assert query(store, "select entity, score from readable_scores") == [("e0", 0.5)]
+
+
+def test_readings_come_back_from_the_journal(store: SqliteStore, catalogue: Catalogue) -> None:
+    """What was committed is what a replay gets, by lasting keys."""
+    batch = a_batch(values=[1.25, 1e300], series=[0, 1])
+    store.commit(Commit(now_ms=1, stored=batch, counts={("s", "readings_stored", ""): 2}))
+
+    (segment,) = store.segments_after(0)
+
+    assert segment.value.tolist() == [1.25, 1e300]
+    assert segment.series_key.tolist() == catalogue.series_key[[0, 1]].tolist()
+
+
+def test_lanes_keep_their_order_and_never_reuse_a_number(tmp_path: Path, catalogue: Catalogue) -> None:
+    """Urgent messages leave first; a delivered number is not given again, not even after a restart."""
+    path = tmp_path / "twin.db"
+    store = SqliteStore(path, catalogue, gateway="g1", durability="full")
+    store.commit(Commit(now_ms=1, drafts=[a_draft(0), a_draft(1, lane="urgent"), a_draft(2)]))
+
+    first = store.oldest_outgoing(10)
+    store.commit(Commit(now_ms=2, delivered=first))
+    store.close()
+    again = SqliteStore(path, a_catalogue(entities=0), gateway="g1", durability="full")
+    again.commit(Commit(now_ms=3, drafts=[a_draft(3)]))
+    second = again.oldest_outgoing(10)
+
+    assert [(m.lane, m.sequence) for m in first] == [("urgent", 1), ("rest", 1), ("rest", 2)]
+    assert [(m.lane, m.sequence) for m in second] == [("rest", 3)]
+    assert second[0].payload == f'{{"id":"g1:{again.store_id}:rest:3","n":3}}'.encode()
+    again.close()
+
+
+def test_what_was_not_acknowledged_is_sent_again_after_a_restart(tmp_path: Path, catalogue: Catalogue) -> None:
+    """A message in flight at a crash keeps its place and its id."""
+    path = tmp_path / "twin.db"
+    store = SqliteStore(path, catalogue, gateway="g1", durability="full")
+    store.commit(Commit(now_ms=1, drafts=[a_draft(0), a_draft(1)]))
+    sent = store.oldest_outgoing(1)
+    store.close()
+
+    again = SqliteStore(path, a_catalogue(entities=0), gateway="g1", durability="full")
+
+    assert again.oldest_outgoing(10)[0].payload == sent[0].payload
+    assert again.waiting_outgoing() == 2
+    again.close()
+
+
+def test_a_retained_message_supersedes_older_ones_that_wait(store: SqliteStore) -> None:
+    """Only the newest of a retained topic waits, and the others are counted; one in flight stays."""
+    store.commit(Commit(now_ms=1, drafts=[a_draft(0, retain=True), a_draft(9, topic="other", retain=True)]))
+    store.oldest_outgoing(1)
+    store.commit(Commit(now_ms=2, drafts=[a_draft(1, retain=True)]))
+    store.commit(Commit(now_ms=3, drafts=[a_draft(2, retain=True)]))
+
+    waiting = [m.payload.partition(b",")[2] for m in store.oldest_outgoing(10)]
+
+    assert waiting == [b'"n":9}', b'"n":2}']
+    assert store.waiting_outgoing() == 3
+    assert dict(query(store, "select name, count from audit_totals")) == {"queued": 4, "superseded": 1}
+
+
+def test_the_ring_of_rejects_is_bounded(store: SqliteStore) -> None:
+    """The oldest rejects make room; the newest stay."""
+    reject = Reject(source=0, topic="t", reason=RejectReason.TOO_LARGE, detail="d", payload=b"x" * 4096)
+    for _ in range(30):
+        store.commit(Commit(now_ms=1, rejects=[reject] * 100))
+
+    ((count, size, newest),) = query(store, "select count(*), sum(bytes), max(id) from rejects")
+
+    assert size <= 10_000_000
+    assert count > 2_000
+    assert newest == 3_000
+
+
+def test_a_snapshot_folds_the_counters_and_shows_the_state(store: SqliteStore) -> None:
+    """The sums are the same before and after, and the state table has the newest readings."""
+    store.commit(Commit(now_ms=1, stored=a_batch(), counts={("s", "readings_stored", ""): 1}))
+    store.commit(Commit(now_ms=2, stored=a_batch(), counts={("s", "readings_stored", ""): 4}))
+    arrays = {
+        "twin.time_ms": np.array([T0_MS, -(2**62)]),
+        "twin.value": np.array([21.5, np.nan]),
+        "twin.quality": np.array([2, 0], np.uint8),
+    }
+
+    store.save_snapshot(arrays, now_ms=3)
+
+    assert query(store, "select * from audit_totals") == [("s", "readings_stored", "", 5)]
+    assert query(store, "select time_ms, value, quality from state") == [(T0_MS, 21.5, "good")]
+    loaded, position = store.load_snapshot()
+    assert position == 2
+    assert loaded["twin.value"][0] == 21.5
+
+
+def test_a_damaged_snapshot_is_not_trusted(store: SqliteStore) -> None:
+    """A flipped bit costs a replay, not a wrong twin."""
+    store.save_snapshot(
+        {"twin.time_ms": np.array([T0_MS]), "twin.value": np.array([1.0]), "twin.quality": np.array([2], np.uint8)},
+        now_ms=3,
+    )
+    store._connection.execute("update snapshot set body = cast(x'00' || substr(body, 2) as blob)")
+
+    assert store.load_snapshot() == ({}, 0)
+
+
+def test_entities_come_back_with_their_keys_and_places(tmp_path: Path) -> None:
+    """After a restart the same series has the same key; a forgotten entity's place stays free."""
+    path = tmp_path / "twin.db"
+    first = a_catalogue(entities=3)
+    store = SqliteStore(path, first, gateway="g1", durability="full")
+    store.commit(Commit(now_ms=1, counts={("s", "x", ""): 1}))
+    store.forget_entity(int(first.entity_key[1]), now_ms=2)
+    first.forget(1)
+    places = {"catalogue.entity_key": first.entity_key[:3].copy()}
+    store.close()
+
+    second = a_catalogue(entities=0)
+    again = SqliteStore(path, second, gateway="g1", durability="full")
+    again.load_entities({"room": 0}, places)
+
+    assert [second.find(name) for name in ("e0", "e1", "e2")] == [0, None, 2]
+    assert second.series_key[:6].tolist() == first.series_key[:6].tolist()
+    assert second.add("new", 0) == 1
+    assert int(second.entity_key[1]) == 4
+    again.close()
+
+
+def test_a_kind_with_other_metrics_gets_new_series(tmp_path: Path) -> None:
+    """An old reading is never taken for one of another metric; the old series stay readable."""
+    path = tmp_path / "twin.db"
+    store = SqliteStore(path, a_catalogue(), gateway="g1", durability="full")
+    store.commit(Commit(now_ms=1, counts={("s", "x", ""): 1}))
+    store.close()
+
+    changed = a_catalogue(a_kind(metrics=("noise",)), entities=0)
+    again = SqliteStore(path, changed, gateway="g1", durability="full")
+    again.load_entities({"room": 0}, {})
+    again.commit(Commit(now_ms=2, counts={("s", "x", ""): 1}))
+
+    assert changed.find("e0") == 0
+    assert query(again, "select id, metric from series order by id") == [(1, "temperature"), (2, "co2"), (3, "noise")]
+    again.close()
+
+
+def test_alerts_are_there_after_a_restart(store: SqliteStore) -> None:
+    """An active alert is restored as it was; a cleared one is history."""
+    store.commit(
+        Commit(
+            now_ms=1,
+            alerts=[
+                AlertChange(before=None, after=an_alert()),
+                AlertChange(before=None, after=an_alert(alert=2, rule="hot")),
+            ],
+        )
+    )
+    store.commit(
+        Commit(now_ms=2, alerts=[AlertChange(before=an_alert(), after=an_alert(state="cleared", value=800.0))])
+    )
+
+    assert store.active_alerts() == [an_alert(alert=2, rule="hot")]
+    assert store.next_alert() == 3
+    assert [event for event, _ in store.alert_events_after(1)] == [2, 3]
+
+
+def test_one_writer_only(store: SqliteStore) -> None:
+    """A second agent on the same database is refused with a message, and the first goes on."""
+    with pytest.raises(StoreError, match="another agent is using it"):
+        SqliteStore(store.path, a_catalogue(), gateway="g1", durability="full")
+
+    store.commit(Commit(now_ms=1, counts={("s", "x", ""): 1}))
+
+
+def test_a_database_of_a_newer_schema_is_refused_unchanged(tmp_path: Path) -> None:
+    """Older code says what to do, and touches nothing."""
+    path = tmp_path / "twin.db"
+    SqliteStore(path, a_catalogue(), gateway="g1", durability="full").close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "insert into _sqlite_migrations (migration_set, name, applied_at) values ('attwin', 'm999_later', '')"
+        )
+    connection.close()
+    before = path.read_bytes()
+
+    for opening in (
+        lambda: SqliteStore(path, a_catalogue(), gateway="g1", durability="full"),
+        lambda: open_reader(path),
+    ):
+        with pytest.raises(StoreError, match=r"newer attwin \(schema m999_later\)"):
+            opening()
+
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"not a database, far too short", b"\0" * 5000])
+def test_what_is_no_database_is_refused_unchanged(tmp_path: Path, content: bytes) -> None:
+    """A foreign file is named, and not written to."""
+    path = tmp_path / "twin.db"
+    path.write_bytes(content)
+
+    with pytest.raises(StoreError, match="not a usable database"):
+        SqliteStore(path, a_catalogue(), gateway="g1", durability="full")
+
+    assert path.read_bytes() == content
+
+
+def test_the_settings_of_the_connection_are_the_durable_ones(store: SqliteStore) -> None:
+    """WAL, synchronous FULL and secure delete are what the promises rest on."""
+    found = [
+        store._connection.execute(f"pragma {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "secure_delete", "auto_vacuum")
+    ]
+
+    assert found == ["wal", 2, 1, 2]

@@ -1,0 +1,214 @@
+"""Facts about the loop: what is acknowledged, when, and what a failure leaves."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from attwin.adapters.json_payload import JsonDecoder
+from attwin.core.errors import StoreError
+from attwin.core.routes import Routes, Source
+from attwin.core.rules import Rule
+from attwin.core.topics import compile_template
+from attwin.runtime.agent import COMMIT_MS, LINGER_MS, Agent
+from attwin.runtime.alerts import AlertBook
+from attwin.runtime.deliver import deliver
+from attwin.runtime.ingest import Ingest
+from attwin.runtime.publish import TwinPublisher
+from attwin.runtime.twin import KindModel, Twin
+from support.builders import T0_MS, a_catalogue, a_kind, a_manifest
+from support.fakes import FakeAlertLog, FakeClock, FakeSensors, FakeStore, FakeUplink, MeanScorer
+
+HOT = Rule(
+    name="hot",
+    kind=0,
+    subject="temperature",
+    metric=0,
+    above=True,
+    threshold=50,
+    clear=40,
+    for_ms=0,
+    severity="warning",
+)
+
+
+class House:
+    """An agent among fakes."""
+
+    def __init__(self, *, inflight: int = 20, up: bool = True) -> None:
+        self.clock = FakeClock(T0_MS + 10**9)
+        self.sensors = FakeSensors(self.clock)
+        self.uplink = FakeUplink(up=up)
+        self.store = FakeStore()
+        self.log = FakeAlertLog()
+        catalogue = a_catalogue(a_kind(), entities=0, most=5)
+        model = KindModel(a_manifest(), MeanScorer(), [0, 1])
+        self.twin = Twin(catalogue, {0: model}, [HOT], most_ahead_ms=1000)
+        source = Source(template=compile_template("s/{entity}/{metric}"), kind=0, entity="", metric="")
+        routes = Routes([source], catalogue, learn=True, own_base="attwin/g/")
+        decoder = JsonDecoder(value_field="value", time_field="time", time_unit="ms", zone=ZoneInfo("UTC"))
+        self.agent = Agent(
+            clock=self.clock,
+            sensors=self.sensors,
+            uplink=self.uplink,
+            store=self.store,
+            ingest=Ingest(routes, [decoder], most_payload=100),
+            twin=self.twin,
+            book=AlertBook([HOT], catalogue, [], next_alert=1),
+            publisher=TwinPublisher(self.twin, base="attwin/g", every_ms=60_000),
+            alert_log=self.log,
+            sources=["s"],
+            inflight=inflight,
+            health_every_ms=60_000,
+            forget_after_ms=10**12,
+            lasting=frozenset(),
+        )
+        self.agent._next_health_ms = self.agent._next_tick_ms = 10**12
+
+    def reading(self, value: float, *, number: int = 1, after_ms: int = 0) -> None:
+        """Let a temperature of e0 arrive."""
+        payload = f'{{"value": {value}, "time": {T0_MS + after_ms}}}'.encode()
+        self.sensors.arrive("s/e0/temperature", payload, packet_id=number)
+
+    def step(self, pass_ms: int = 0) -> None:
+        """Let time pass and take one step of the loop."""
+        self.clock.pass_ms(pass_ms)
+        self.agent._step()
+
+
+def test_a_message_is_acknowledged_after_its_commit_and_not_before() -> None:
+    """The order is: process after the linger, commit after the commit time, acknowledge."""
+    house = House()
+    house.reading(20.0, number=7)
+
+    house.step()
+    house.step(LINGER_MS)
+    assert (house.sensors.waiting(), house.store.commits, house.sensors.acknowledged) == (0, [], [])
+
+    house.step(COMMIT_MS - LINGER_MS)
+    assert len(house.store.commits) == 1
+    assert house.sensors.acknowledged == [7]
+
+
+def test_a_refused_commit_acknowledges_nothing() -> None:
+    """When the disk refuses, the broker keeps what was not stored."""
+    house = House()
+    house.store.refusal = StoreError("disk full")
+    house.reading(20.0)
+
+    with pytest.raises(StoreError):
+        house.step(COMMIT_MS)
+
+    assert house.sensors.acknowledged == []
+
+
+def test_half_of_the_window_commits_at_once() -> None:
+    """With a window of 20, ten messages do not wait for the clock."""
+    house = House(inflight=20)
+    for number in range(1, 11):
+        house.reading(20.0, number=number, after_ms=number)
+
+    house.step()
+
+    assert house.sensors.acknowledged == list(range(1, 11))
+
+
+def test_an_alert_commits_at_once() -> None:
+    """A transition does not wait for the batch to fill; its event and its retained topic are queued with it."""
+    house = House(inflight=10_000)
+    house.reading(60.0)
+
+    house.step(LINGER_MS)
+
+    (commit,) = house.store.commits
+    assert [change.after.state for change in commit.alerts] == ["active"]
+    assert [draft.topic for draft in commit.drafts] == ["attwin/g/events", "attwin/g/alert/e0/hot"]
+    assert house.log.calls == 1
+
+
+def test_acknowledgements_do_not_cross_a_reconnection() -> None:
+    """What came over an older connection is stored but not acknowledged on the new one."""
+    house = House()
+    house.reading(20.0, number=3)
+    house.step(LINGER_MS)
+    house.sensors.number = 2
+
+    house.step(COMMIT_MS)
+
+    assert len(house.store.commits) == 1
+    assert house.sensors.acknowledged == []
+
+
+def test_the_counts_of_a_round_add_up() -> None:
+    """Every message is decoded or rejected, every reading stored, duplicate or rejected."""
+    house = House()
+    house.reading(20.0, after_ms=0)
+    house.reading(20.0, after_ms=0)
+    house.reading(21.0, after_ms=5000)
+    house.reading(22.0, after_ms=1000)
+    house.sensors.arrive("s/e0/temperature", b"nonsense")
+    house.sensors.arrive("s/e0/noise", b"1")
+    house.sensors.arrive("elsewhere", b"1")
+    house.sensors.arrive("s/e0/co2", b"9" * 101)
+    house.step(COMMIT_MS)
+
+    counts = house.store.commits[0].counts
+    sums = {name: sum(c for (_, n, _), c in counts.items() if n == name) for _, name, _ in counts}
+    assert sums == {
+        "messages_received": 8,
+        "messages_decoded": 4,
+        "messages_rejected": 4,
+        "readings_decoded": 4,
+        "readings_stored": 2,
+        "readings_duplicate": 1,
+        "readings_rejected": 1,
+    }
+    reasons = sorted(str(reject.reason) for reject in house.store.commits[0].rejects)
+    assert reasons == ["late", "not_decodable", "too_large", "unknown_metric", "unknown_topic"]
+    assert len(house.sensors.acknowledged) == 8
+
+
+def test_a_retained_message_sets_the_state_and_triggers_nothing() -> None:
+    """An alert does not come of what the broker kept."""
+    house = House()
+    house.sensors.arrive("s/e0/temperature", b'{"value": 60, "time": %d}' % T0_MS, flags=0x33)
+
+    house.step(COMMIT_MS)
+
+    (commit,) = house.store.commits
+    assert commit.alerts == []
+    assert house.twin.value[0] == 60.0
+    assert house.twin.quality[0] == 1
+
+
+def test_a_stop_stores_and_acknowledges_what_was_read() -> None:
+    """SIGTERM loses nothing: the last messages are durable, the last scores are rows, the store is closed."""
+    house = House()
+    house.reading(20.0, number=1)
+    house.reading(20.0, number=2, after_ms=5000)
+
+    house.agent.stopping = True
+    house.agent.run()
+
+    assert sum(len(commit.stored) for commit in house.store.commits) == 2
+    assert [row.time_ms for commit in house.store.commits for row in commit.scores] == [T0_MS + 1000]
+    assert house.sensors.acknowledged == [1, 2]
+    assert (house.store.snapshots, house.store.closed) == (1, True)
+
+
+def test_an_unread_link_does_not_stop_the_agent() -> None:
+    """With upstream away, readings are stored and alerts are queued all the same."""
+    house = House(up=False)
+    house.reading(60.0)
+
+    house.step(LINGER_MS)
+
+    assert len(house.store.commits[0].drafts) == 2
+    assert house.sensors.acknowledged == [1]
+
+
+def test_deliver_returns_what_upstream_has() -> None:
+    """What was acknowledged upstream comes back, to be taken out of the outbox with the next commit."""
+    store, uplink = FakeStore(), FakeUplink()
+
+    assert deliver(store, uplink) == []
+    assert uplink.sent == []

@@ -1,0 +1,208 @@
+"""Fakes that keep the promises of the ports."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attwin.core.outgoing import OutgoingMessage
+from attwin.ports import Commit, Messages
+
+
+class FakeClock:
+    """A clock that a test turns."""
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self.wall_ms = now_ms
+        self.ticks_ms = 0
+
+    def now_ms(self) -> int:
+        """Return the wall clock."""
+        return self.wall_ms
+
+    def monotonic_ms(self) -> int:
+        """Return the monotonic clock."""
+        return self.ticks_ms
+
+    def pass_ms(self, duration_ms: int) -> None:
+        """Let time pass on both clocks."""
+        self.wall_ms += duration_ms
+        self.ticks_ms += duration_ms
+
+
+class MeanScorer:
+    """Scores a row by the sigmoid of the mean of its inputs."""
+
+    runtime = "fake"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def score(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return one score a row."""
+        self.calls += 1
+        score: NDArray[np.float32] = (1 / (1 + np.exp(-inputs.mean(axis=1, dtype=np.float64)))).astype(np.float32)
+        return score
+
+
+class FakeLink:
+    """A link without a socket."""
+
+    def __init__(self, *, up: bool = True) -> None:
+        self.up = up
+
+    def fileno(self) -> int | None:
+        """Return that there is no socket."""
+        return None
+
+    def wants_write(self) -> bool:
+        """Return that nothing waits."""
+        return False
+
+    def on_readable(self) -> None:
+        """Do nothing."""
+
+    def on_writable(self) -> None:
+        """Do nothing."""
+
+    def tick(self) -> None:
+        """Do nothing."""
+
+    def is_up(self) -> bool:
+        """Return what the test has set."""
+        return self.up
+
+    def problem(self) -> str:
+        """Return why the link is down."""
+        return "" if self.up else "away"
+
+    def close(self) -> None:
+        """Go down."""
+        self.up = False
+
+
+class FakeSensors(FakeLink):
+    """Sensors whose messages a test queues."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.acknowledged: list[int] = []
+        self.number = 1
+        self._clock = clock
+        self._messages = Messages()
+
+    def arrive(self, topic: str, payload: bytes, *, packet_id: int = 1, flags: int = 0x32) -> None:
+        """Let a message arrive."""
+        if not len(self._messages):
+            self._messages.received_ms = self._clock.monotonic_ms()
+        self._messages.topics.append(topic.encode())
+        self._messages.payloads.append(payload)
+        self._messages.lengths.append(len(payload))
+        self._messages.flags.append(flags)
+        self._messages.packet_ids.append(packet_id)
+
+    def take(self) -> Messages:
+        """Return what arrived."""
+        taken, self._messages = self._messages, Messages()
+        return taken
+
+    def waiting(self) -> int:
+        """Return how much arrived."""
+        return len(self._messages)
+
+    def waiting_since_ms(self) -> int:
+        """Return when the oldest arrived."""
+        return self._messages.received_ms
+
+    def acknowledge(self, packet_ids: Sequence[int], connection: int) -> None:
+        """Note acknowledgements of the current connection."""
+        if connection == self.number:
+            self.acknowledged += packet_ids
+
+    def connection(self) -> int:
+        """Return the number of the connection."""
+        return self.number
+
+
+class FakeUplink(FakeLink):
+    """An upstream that acknowledges when a test says so."""
+
+    def __init__(self, *, up: bool = True, window: int = 20) -> None:
+        super().__init__(up=up)
+        self.sent: list[OutgoingMessage] = []
+        self._window = window
+        self._open: list[OutgoingMessage] = []
+        self._delivered: list[OutgoingMessage] = []
+
+    def free_places(self) -> int:
+        """Return the room in the window."""
+        return self._window - len(self._open) if self.up else 0
+
+    def send(self, message: OutgoingMessage) -> None:
+        """Note a message as in flight."""
+        self.sent.append(message)
+        self._open.append(message)
+
+    def acknowledge_all(self) -> None:
+        """Let upstream acknowledge what is in flight."""
+        self._delivered += self._open
+        self._open = []
+
+    def take_delivered(self) -> list[OutgoingMessage]:
+        """Return what was acknowledged."""
+        taken, self._delivered = self._delivered, []
+        return taken
+
+
+class FakeStore:
+    """A store that keeps commits in a list, and may refuse them."""
+
+    store_id = "fake"
+
+    def __init__(self) -> None:
+        self.commits: list[Commit] = []
+        self.snapshots = 0
+        self.refusal: Exception | None = None
+        self.closed = False
+
+    def commit(self, commit: Commit) -> None:
+        """Keep a commit, or refuse it."""
+        if self.refusal:
+            raise self.refusal
+        self.commits.append(commit)
+
+    def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
+        """Return that nothing waits."""
+        del limit
+        return []
+
+    def unsent_outgoing(self) -> int:
+        """Return that nothing waits."""
+        return 0
+
+    def waiting_outgoing(self) -> int:
+        """Return that nothing waits."""
+        return 0
+
+    def save_snapshot(self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int) -> None:
+        """Count a snapshot."""
+        del arrays, now_ms
+        self.snapshots += 1
+
+    def forget_entity(self, key: int, *, now_ms: int) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+
+class FakeAlertLog:
+    """Counts."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def catch_up(self) -> None:
+        """Count a call."""
+        self.calls += 1
