@@ -204,6 +204,20 @@ def test_a_runtime_is_probed_and_not_only_imported() -> None:
 
 
 @pytest.mark.tflite
+def test_the_c_library_computes_what_the_interpreter_does() -> None:
+    """The fallback for machines without an Interpreter package passes the same golden samples."""
+    bundle, scorer = load_bundle(BUILT_IN, runtime="c-library")
+    _, usual = load_bundle(BUILT_IN)
+    width = len(bundle.manifest.features) + len(bundle.manifest.masks)
+    inputs = np.random.default_rng(1).normal(0, 1, (75, width)).astype(np.float32)
+
+    found = self_test(bundle.manifest, scorer, bundle.golden, SystemClock())
+
+    assert found.runtime.startswith("c-library")
+    assert np.abs(scorer.score(inputs) - usual.score(inputs)).max() <= bundle.manifest.tolerance
+
+
+@pytest.mark.tflite
 def test_what_is_no_model_is_refused_by_a_working_runtime() -> None:
     """Random bytes are a BundleError, and the process lives."""
     with pytest.raises(BundleError, match="refuses the model"):

@@ -1,5 +1,6 @@
 """The demo, and the commands of the README, as a user runs them."""
 
+import os
 import re
 import signal
 import subprocess
@@ -43,16 +44,23 @@ def test_the_demo_runs_and_adds_up(tmp_path: Path, broker: list[str]) -> None:
 
 
 @pytest.mark.tflite
-def test_ctrl_c_ends_the_demo_cleanly() -> None:
+def test_ctrl_c_ends_the_demo_cleanly(tmp_path: Path) -> None:
     """The sums are printed, and no process is left."""
-    demo = subprocess.Popen(DEMO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    demo = subprocess.Popen(
+        DEMO,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
     time.sleep(4)
     demo.send_signal(signal.SIGINT)
     out, err = demo.communicate(timeout=30)
 
     assert demo.returncode == 0, out + err
     assert check_sums(out) > 0
-    left = subprocess.run(["pgrep", "-f", "attwin-demo-"], capture_output=True, text=True, check=False)
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
 
 

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def publish(port: int, base: str, file: Path = OCCUPANCY) -> int:
 
 def query(agent: Agent, text: str) -> list[tuple[object, ...]]:
     """Ask the database."""
-    with sqlite3.connect(f"file:{agent.config.with_name('twin.db')}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{agent.config.with_name('twin.db')}?mode=ro", uri=True)) as connection:
         return connection.execute(text).fetchall()
 
 

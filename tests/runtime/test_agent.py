@@ -31,6 +31,9 @@ HOT = Rule(
 )
 
 
+FORGET_MS = 100_000
+
+
 class House:
     """An agent among fakes."""
 
@@ -59,8 +62,8 @@ class House:
             sources=["s"],
             inflight=inflight,
             health_every_ms=60_000,
-            forget_after_ms=10**12,
-            lasting=frozenset(),
+            forget_after_ms=FORGET_MS,
+            lasting=frozenset({"kept"}),
         )
         self.agent._next_health_ms = self.agent._next_tick_ms = 10**12
 
@@ -204,6 +207,26 @@ def test_an_unread_link_does_not_stop_the_agent() -> None:
 
     assert len(house.store.commits[0].drafts) == 2
     assert house.sensors.acknowledged == [1]
+
+
+def test_a_silent_entity_is_forgotten_and_its_alert_ends() -> None:
+    """After `forget_after` a learned entity makes room for others; a configured one stays."""
+    house = House()
+    house.twin.catalogue.add("kept", 0)
+    house.reading(60.0)
+    house.step(LINGER_MS)
+    assert [facts.entity for facts in house.agent.book.active.values()] == ["e0"]
+
+    house.clock.pass_ms(FORGET_MS + 1)
+    house.agent._forget_silent()
+    house.agent._flush()
+
+    assert [house.twin.catalogue.entity_ids[place] for place in house.twin.catalogue.live()] == ["kept"]
+    assert house.agent.book.active == {}
+    assert [change.after.state for commit in house.store.commits for change in commit.alerts] == ["active", "cleared"]
+    house.sensors.arrive("s/e1/temperature", b"20")
+    house.step(COMMIT_MS)
+    assert house.twin.catalogue.find("e1") is not None
 
 
 def test_deliver_returns_what_upstream_has() -> None:

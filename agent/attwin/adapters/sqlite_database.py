@@ -71,15 +71,18 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise StoreError(f"{path}: no database there; has the agent run?")
+    connection = None
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         connection.execute("pragma query_only = on")
         connection.execute("pragma busy_timeout = 5000")
         _refuse_newer(connection, path)
-        if not set(_KNOWN_MIGRATIONS) <= _applied(connection):
+        _refuse_older(connection, path)
+    except (sqlite3.Error, StoreError) as error:
+        if connection:
             connection.close()
-            raise StoreError(f"{path}: not laid out by this attwin yet; start the agent once")
-    except sqlite3.Error as error:
+        if isinstance(error, StoreError):
+            raise
         raise StoreError(f"{path}: cannot be read: {error}") from error
     return connection
 
@@ -98,6 +101,11 @@ def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: made by a newer attwin (schema {max(newer)}); this one knows up to {_KNOWN_MIGRATIONS[-1]}. "
             "Install that version again, or give store.path another name; nothing was changed."
         )
+
+
+def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
+    if not set(_KNOWN_MIGRATIONS) <= _applied(connection):
+        raise StoreError(f"{path}: not laid out by this attwin yet; start the agent once")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

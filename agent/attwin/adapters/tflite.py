@@ -112,12 +112,15 @@ def load_engine(model: bytes, wanted: str = "") -> tuple[Engine, str]:
 
     Args:
         model: The bytes of a .tflite file that has been verified.
-        wanted: One of ``RUNTIMES``, where only that one will do.
+        wanted: One of ``RUNTIMES``, where only that one will do; else what $ATTWIN_RUNTIME says, if anything.
 
     Raises:
         ScorerError: No runtime works; it says why not, for each.
         BundleError: A working runtime refuses the model.
     """
+    wanted = wanted or os.environ.get("ATTWIN_RUNTIME", "")
+    if wanted and wanted not in RUNTIMES:
+        raise ScorerError(f"no runtime is called `{wanted}`; known: {', '.join(RUNTIMES)}")
     refusals = []
     for name in [wanted] if wanted else RUNTIMES:
         try:

@@ -129,33 +129,24 @@ class LiveView:
 
     def show(self, moment: Moment) -> None:
         """Draw the twins, the alerts and what arrived upstream."""
-        from rich.columns import Columns  # noqa: PLC0415 -- the extra `demo` brings rich
-        from rich.console import Group  # noqa: PLC0415 -- the same
+        from rich.console import Group  # noqa: PLC0415 -- the extra `demo` brings rich
         from rich.panel import Panel  # noqa: PLC0415 -- the same
+        from rich.text import Text  # noqa: PLC0415 -- the same; payloads hold brackets, which are markup to rich
 
         self._events.extend(_event_text(event) for event in moment.events)
         self._arrivals.extend(f"{a.topic} {a.payload.decode(errors='replace')[:80]}" for a in moment.arrivals)
         counters = f"{moment.status.get('readings_stored_total', 0)} readings stored"
-        panels = [
-            Panel("\n".join(self._events) or "none yet", title="alerts", width=72),
-            Panel("\n".join(self._arrivals) or "nothing yet", title="arrived upstream"),
-        ]
-        self._live.update(
-            Group(
-                f"[bold]attwin demo[/bold]  {self._title}  {counters}",
-                _twin_table(moment),
-                Columns([panels[0]]),
-                panels[1],
-            ),
-            refresh=True,
-        )
+        alerts = Panel(Text("\n".join(self._events) or "none yet"), title="alerts")
+        arrived = Panel(Text("\n".join(self._arrivals) or "nothing yet"), title="arrived upstream")
+        title = f"[bold]attwin demo[/bold]  {self._title}  {counters}"
+        self._live.update(Group(title, _twin_table(moment), alerts, arrived), refresh=True)
 
 
 def _twin_table(moment: Moment) -> "Table":
     from rich.table import Table  # noqa: PLC0415 -- the extra `demo` brings rich
 
     table = Table(title="twins")
-    for column in ("entity", "time", "attention", "", "temperature", "light", "co2", "alerts"):
+    for column in ("entity", "time (UTC)", "attention", "", "temperature", "light", "co2", "alerts"):
         table.add_column(column)
     for twin in moment.twins:
         score = twin.get("attention")

@@ -33,7 +33,7 @@ from attwin.runtime.commands import Commands
 from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
-from attwin.settings.model import BrokerSettings, KindSettings, RuleSettings, Settings, UpstreamSettings
+from attwin.settings.model import BrokerSettings, KindSettings, RuleSettings, Settings
 from attwin.wiring.models import bind, bundle_path, load_bundle, verify_in_child
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -53,100 +53,39 @@ class Daemon:
         """
         clock = SystemClock()
         base = base_topic(settings.gateway.id)
-        names = list(settings.kinds)
-        loaded = {
-            index: load_bundle(bundle_path(kind.model))
-            for index, kind in enumerate(settings.kinds.values())
-            if kind.model
-        }
-        metrics = [_metrics(kind) for kind in settings.kinds.values()]
-        models = {i: bind(bundle, scorer, metrics[i], names[i]) for i, (bundle, scorer) in loaded.items()}
-        kinds = [_kind(name, kind, metrics[i], models.get(i)) for i, (name, kind) in enumerate(settings.kinds.items())]
-        catalogue = Catalogue(kinds, most_entities=settings.limits.entities)
-        rules = [_rule(rule, names, kinds) for rule in settings.rules]
+        house = _House(settings)
         path = Path(settings.store.path)
-        store = SqliteStore(path, catalogue, gateway=settings.gateway.id, durability=settings.store.durability)
-        for index, (bundle, scorer) in loaded.items():
-            if not store.was_tested(bundle.sha256, scorer.runtime):
-                verify_in_child(bundle_path(settings.kinds[names[index]].model))
-            manifest = bundle.manifest
-            store.note_model(
-                names[index],
-                manifest.name,
-                manifest.version,
-                bundle.sha256,
-                scorer.runtime,
-                now_ms=clock.now_ms(),
+        store = SqliteStore(path, house.catalogue, gateway=settings.gateway.id, durability=settings.store.durability)
+        try:
+            house.test_models(store, clock)
+            twin = Twin(house.catalogue, house.models, house.rules, most_ahead_ms=settings.limits.ahead)
+            book = _restored(store, twin, house, base if settings.upstream else None, clock)
+            alert_file = AlertFile(path.with_name("alerts.jsonl"), store.alert_events_after)
+            alert_file.catch_up()
+            info = house.info(store.store_id)
+            upstream = settings.upstream
+            self.agent = Agent(
+                clock=clock,
+                sensors=_sensors(settings, house.sources, clock),
+                uplink=MqttUpLink(_address(upstream, f"attwin-{settings.gateway.id}-up"), clock, base=base, info=info)
+                if upstream
+                else None,
+                store=store,
+                ingest=_ingest(settings, house, base),
+                twin=twin,
+                book=book,
+                publisher=TwinPublisher(twin, base=base, every_ms=upstream.twin_every if upstream else 0),
+                alert_log=alert_file,
+                sources=[source.topic for source in settings.sources],
+                inflight=settings.broker.inflight,
+                health_every_ms=upstream.health_every if upstream else 0,
+                forget_after_ms=settings.limits.forget_after,
+                lasting=frozenset(settings.entities),
             )
-        twin = Twin(catalogue, models, rules, most_ahead_ms=settings.limits.ahead)
-        _restore(store, twin, names)
-        for entity, entity_settings in settings.entities.items():
-            if catalogue.find(entity) is None:
-                catalogue.add(entity, names.index(entity_settings.kind))
-        book = AlertBook(rules, catalogue, store.active_alerts(), next_alert=store.next_alert())
-        _end_orphans(store, book, rules, base if settings.upstream else None, clock.now_ms())
-        twin.set_active({key: facts.since_ms for key, facts in book.active.items()})
-        alert_file = AlertFile(path.with_name("alerts.jsonl"), store.alert_events_after)
-        alert_file.catch_up()
-        sources = [
-            Source(
-                template=compile_template(source.topic),
-                kind=names.index(source.kind),
-                entity=source.entity,
-                metric=source.metric,
-            )
-            for source in settings.sources
-        ]
-        zone = ZoneInfo(settings.gateway.zone)
-        decoders = [
-            JsonDecoder(
-                value_field=source.payload.value,
-                time_field=source.payload.time,
-                time_unit=source.payload.time_unit,
-                zone=zone,
-            )
-            for source in settings.sources
-        ]
-        routes = Routes(sources, catalogue, learn=settings.limits.learn, own_base=f"{base}/")
-        most_payload = settings.limits.payload_bytes
-        filters = {source.template.topic_filter: s.qos for source, s in zip(sources, settings.sources, strict=True)}
-        info: dict[str, object] = {
-            "attwin": attwin.__version__,
-            "site": settings.gateway.site,
-            "store": store.store_id,
-            "models": {
-                names[i]: {
-                    "name": bundle.manifest.name,
-                    "version": bundle.manifest.version,
-                    "sha256": bundle.sha256,
-                    "runtime": scorer.runtime,
-                }
-                for i, (bundle, scorer) in loaded.items()
-            },
-        }
-        upstream = settings.upstream
-        self.agent = Agent(
-            clock=clock,
-            sensors=MqttSensorLink(
-                _address(settings.broker, f"attwin-{settings.gateway.id}"),
-                clock,
-                filters=list(filters.items()),
-                most_payload=most_payload,
-            ),
-            uplink=_uplink(upstream, settings.gateway.id, clock, base, info) if upstream else None,
-            store=store,
-            ingest=Ingest(routes, decoders, most_payload=most_payload),
-            twin=twin,
-            book=book,
-            publisher=TwinPublisher(twin, base=base, every_ms=upstream.twin_every if upstream else 0),
-            alert_log=alert_file,
-            sources=[source.topic for source in settings.sources],
-            inflight=settings.broker.inflight,
-            health_every_ms=upstream.health_every if upstream else 0,
-            forget_after_ms=settings.limits.forget_after,
-            lasting=frozenset(settings.entities),
-        )
-        self._control = ControlServer(control_path(path), Commands(self.agent, info).answer)
+            self._control = ControlServer(control_path(path), Commands(self.agent, info).answer)
+        except BaseException:
+            store.close()
+            raise
         self.agent.watch([SignalWatch(self._stop), self._control])
 
     def run(self) -> None:
@@ -160,7 +99,100 @@ class Daemon:
         self.agent.stopping = True
 
 
-def _restore(store: SqliteStore, twin: Twin, names: Sequence[str]) -> None:
+class _House:
+    """What the configuration describes, by number."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.names = list(settings.kinds)
+        self.bundles = {
+            index: load_bundle(bundle_path(kind.model))
+            for index, kind in enumerate(settings.kinds.values())
+            if kind.model
+        }
+        metrics = [_metrics(kind) for kind in settings.kinds.values()]
+        self.models = {
+            index: bind(bundle, scorer, metrics[index], self.names[index])
+            for index, (bundle, scorer) in self.bundles.items()
+        }
+        kinds = [
+            _kind(name, kind, metrics[index], self.models.get(index))
+            for index, (name, kind) in enumerate(settings.kinds.items())
+        ]
+        self.catalogue = Catalogue(kinds, most_entities=settings.limits.entities)
+        self.rules = [_rule(rule, self.names, kinds) for rule in settings.rules]
+        self.sources = [
+            Source(
+                template=compile_template(source.topic),
+                kind=self.names.index(source.kind),
+                entity=source.entity,
+                metric=source.metric,
+            )
+            for source in settings.sources
+        ]
+
+    def test_models(self, store: SqliteStore, clock: SystemClock) -> None:
+        """Self-test the models that have not passed on this runtime before, and note them as active."""
+        for index, (bundle, scorer) in self.bundles.items():
+            name, manifest = self.names[index], bundle.manifest
+            if not store.was_tested(bundle.sha256, scorer.runtime):
+                verify_in_child(bundle_path(self.settings.kinds[name].model))
+            store.note_model(
+                name, manifest.name, manifest.version, bundle.sha256, scorer.runtime, now_ms=clock.now_ms()
+            )
+
+    def info(self, store_id: str) -> dict[str, object]:
+        """Return what the gateway says of itself."""
+        models = {
+            self.names[index]: {
+                "name": bundle.manifest.name,
+                "version": bundle.manifest.version,
+                "sha256": bundle.sha256,
+                "runtime": scorer.runtime,
+            }
+            for index, (bundle, scorer) in self.bundles.items()
+        }
+        return {"attwin": attwin.__version__, "site": self.settings.gateway.site, "store": store_id, "models": models}
+
+
+def _restored(store: SqliteStore, twin: Twin, house: _House, base: str | None, clock: SystemClock) -> AlertBook:
+    """Bring the twin to where the last commit left it, and return the alerts that are active."""
+    _replay(store, twin, house.names)
+    for entity, entity_settings in house.settings.entities.items():
+        if twin.catalogue.find(entity) is None:
+            twin.catalogue.add(entity, house.names.index(entity_settings.kind))
+    book = AlertBook(house.rules, twin.catalogue, store.active_alerts(), next_alert=store.next_alert())
+    _end_orphans(store, book, house.rules, base, clock.now_ms())
+    twin.set_active({key: facts.since_ms for key, facts in book.active.items()})
+    return book
+
+
+def _sensors(settings: Settings, sources: Sequence[Source], clock: SystemClock) -> MqttSensorLink:
+    filters = {own.template.topic_filter: source.qos for own, source in zip(sources, settings.sources, strict=True)}
+    return MqttSensorLink(
+        _address(settings.broker, f"attwin-{settings.gateway.id}"),
+        clock,
+        filters=list(filters.items()),
+        most_payload=settings.limits.payload_bytes,
+    )
+
+
+def _ingest(settings: Settings, house: _House, base: str) -> Ingest:
+    zone = ZoneInfo(settings.gateway.zone)
+    decoders = [
+        JsonDecoder(
+            value_field=source.payload.value,
+            time_field=source.payload.time,
+            time_unit=source.payload.time_unit,
+            zone=zone,
+        )
+        for source in settings.sources
+    ]
+    routes = Routes(house.sources, house.catalogue, learn=settings.limits.learn, own_base=f"{base}/")
+    return Ingest(routes, decoders, most_payload=settings.limits.payload_bytes)
+
+
+def _replay(store: SqliteStore, twin: Twin, names: Sequence[str]) -> None:
     """Bring the twin to where the last commit left it: the snapshot, then the journal's tail, without effects."""
     arrays, position = store.load_snapshot()
     store.load_entities({name: index for index, name in enumerate(names)}, arrays)
@@ -239,12 +271,6 @@ def _rule(settings: RuleSettings, names: Sequence[str], kinds: Sequence[Kind]) -
         for_ms=settings.for_,
         severity=settings.severity,
     )
-
-
-def _uplink(
-    settings: UpstreamSettings, gateway: str, clock: SystemClock, base: str, info: dict[str, object]
-) -> MqttUpLink:
-    return MqttUpLink(_address(settings, f"attwin-{gateway}-up"), clock, base=base, info=info)
 
 
 def _address(settings: BrokerSettings, client_id: str) -> BrokerAddress:
