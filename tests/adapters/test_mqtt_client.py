@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
 from attwin.adapters.mqtt_client import ReadAheadClient
+from attwin.adapters.mqtt_link import BrokerAddress
+from attwin.adapters.mqtt_sensors import MqttSensorLink
 from attwin.core.errors import LinkDownError
 from support.fakes import FakeClock
 
@@ -155,3 +157,28 @@ def test_acknowledgements_leave_in_one_send_and_in_order() -> None:
 
     assert rig.theirs.recv(100) == b"\x40\x02\x00\x01\x40\x02\x01\x02\x40\x02\xff\xff"
     rig.close()
+
+
+def test_half_a_packet_of_a_broken_connection_is_forgotten() -> None:
+    """The next connection starts at a packet's first byte, and needs its subscriptions granted anew."""
+    address = BrokerAddress(
+        host="127.0.0.1", port=1, client_id="x", username="", password="", tls=None, protocol="3.1.1",
+        keepalive_s=60, inflight=20,
+    )  # fmt: skip
+    link = MqttSensorLink(address, FakeClock(), filters=[("a", 1)], most_payload=MOST_PAYLOAD)
+    first, second = Rig(), Rig()
+    packet = publish(b"a", b"1", packet_id=1)
+
+    link._client._sock = first.client._sock
+    first.theirs.sendall(packet[:-3])
+    link.on_readable()
+    link.on_lost()
+    link._client._sock = second.client._sock
+    second.theirs.sendall(packet)
+    link.on_readable()
+
+    assert link.take().payloads == [b"1"]
+    assert not link.is_up()
+    link._client._sock = None
+    first.close()
+    second.close()

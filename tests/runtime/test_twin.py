@@ -19,7 +19,7 @@ EVENTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30_000), st.floats
 
 def a_twin(*, lateness_ms: int = 0) -> Twin:
     """Return three rooms with a model that scores by the mean of its inputs."""
-    manifest = a_manifest(lateness_ms=lateness_ms)
+    manifest = a_manifest(lateness_ms=lateness_ms, scale=40.0)
     catalogue = Catalogue([a_kind(lateness_ms=lateness_ms, low=-50.0, high=90.0)], most_entities=10)
     for number in range(3):
         catalogue.add(f"e{number}", 0)

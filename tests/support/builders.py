@@ -59,10 +59,11 @@ def a_manifest(
     statistics: Sequence[str] = ("last", "mean"),
     lateness_ms: int = 0,
     kind: str = "room",
+    scale: float = 1.0,
 ) -> Manifest:
     """Return a manifest with every statistic of every window of every metric."""
     features = [
-        FeatureSpec(metric=m, window_ms=w, statistic=Statistic(s), mean=0.0, scale=1.0)
+        FeatureSpec(metric=m, window_ms=w, statistic=Statistic(s), mean=0.0, scale=scale)
         for m in metrics
         for w in windows_ms
         for s in statistics
