@@ -64,13 +64,17 @@ class Messages:
         return len(self.topics)
 
 
+NO_TIME_MS = -1
+"""The time of a payload that has none of its own; it gets the time of receipt."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decoded:
     """What payloads said.
 
     Attributes:
         value: NaN at a fault. Shape (N,).
-        time_ms: Shape (N,).
+        time_ms: ``NO_TIME_MS`` where the payload has none. Shape (N,).
         faults: Which payloads are no readings: place, reason, and what was found.
     """
 
@@ -82,8 +86,8 @@ class Decoded:
 class Decoder(Protocol):
     """Knows the payloads of a source."""
 
-    def decode(self, payloads: Sequence[bytes], *, received_ms: int) -> Decoded:
-        """Return value and time of every payload; one without a time gets ``received_ms``."""
+    def decode(self, payloads: Sequence[bytes]) -> Decoded:
+        """Return value and time of every payload; what is no reading comes back as a fault, never as an exception."""
         ...
 
 
@@ -264,9 +268,13 @@ class Watched(Protocol):
     """Something else with sockets that the loop watches."""
 
     def filenos(self) -> Sequence[int]:
-        """Return the descriptors to watch."""
+        """Return the descriptors to read from."""
         ...
 
-    def on_readable(self) -> None:
-        """Read what has arrived on any of them. Never blocks."""
+    def writers(self) -> Sequence[int]:
+        """Return the descriptors with something to send."""
+        ...
+
+    def on_ready(self, descriptor: int) -> None:
+        """Read from or write to one of them. Never blocks."""
         ...

@@ -1,7 +1,10 @@
 """Facts about alerts.jsonl, the control socket, CSV files and arrays."""
 
+import contextlib
 import json
 import os
+import select
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,8 +78,9 @@ def server(tmp_path: Path) -> Iterator[Path]:
 
     def loop() -> None:
         while going.is_set():
-            control.on_readable()
-            threading.Event().wait(0.005)
+            ready = select.select(control.filenos(), control.writers(), [], 0.01)
+            for descriptor in [*ready[0], *ready[1]]:
+                control.on_ready(descriptor)
 
     thread = threading.Thread(target=loop)
     thread.start()
@@ -90,6 +94,23 @@ def test_the_control_socket_answers_a_line_with_a_line(server: Path) -> None:
     """A request gets its answer; the socket belongs to its user and group alone."""
     assert ask(server, {"verb": "x"}) == {"echo": {"verb": "x"}}
     assert server.stat().st_mode & 0o777 == 0o660
+
+
+def test_what_a_client_sends_or_does_not_read_never_ends_the_server(server: Path) -> None:
+    """Nonsense gets an error; a client that asks much and reads nothing is served no faster than it reads."""
+    with socket.socket(socket.AF_UNIX) as greedy:
+        greedy.connect(str(server))
+        greedy.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(100):
+                greedy.send(b'{"verb": "%s"}\n' % (b"x" * 30_000))
+        with socket.socket(socket.AF_UNIX) as odd:
+            odd.settimeout(5)
+            odd.connect(str(server))
+            odd.sendall(b"[" * 60_000 + b"\n")
+            assert b"a JSON object a line" in odd.recv(1000)
+
+        assert ask(server, {"verb": "y"}) == {"echo": {"verb": "y"}}
 
 
 def test_nobody_answers_where_no_agent_is(tmp_path: Path) -> None:

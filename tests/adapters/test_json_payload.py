@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from attwin.adapters.json_payload import JsonDecoder
 from attwin.core.types import RejectReason
+from attwin.ports import NO_TIME_MS
 from support.builders import T0_MS
-
-RECEIVED_MS = 1_700_000_000_000
 
 
 def a_decoder(time_unit: str = "s") -> JsonDecoder:
@@ -23,10 +22,10 @@ def a_decoder(time_unit: str = "s") -> JsonDecoder:
 @pytest.mark.parametrize(
     ("time_unit", "payload", "value", "time_ms"),
     [
-        pytest.param("s", b"21.5", 21.5, RECEIVED_MS, id="a number"),
-        pytest.param("s", b" 7 ", 7.0, RECEIVED_MS, id="a whole number"),
-        pytest.param("s", b"true", 1.0, RECEIVED_MS, id="a boolean"),
-        pytest.param("s", b'{"value": 3}', 3.0, RECEIVED_MS, id="no time"),
+        pytest.param("s", b"21.5", 21.5, NO_TIME_MS, id="a number"),
+        pytest.param("s", b" 7 ", 7.0, NO_TIME_MS, id="a whole number"),
+        pytest.param("s", b"true", 1.0, NO_TIME_MS, id="a boolean"),
+        pytest.param("s", b'{"value": 3}', 3.0, NO_TIME_MS, id="no time"),
         pytest.param("s", b'{"value": false, "time": 1423000000}', 0.0, T0_MS, id="seconds"),
         pytest.param(
             "s", b'{"time": 1423000000.25, "other": {"a": [1]}, "value": 1}', 1.0, T0_MS + 250, id="fractions"
@@ -38,8 +37,8 @@ def a_decoder(time_unit: str = "s") -> JsonDecoder:
 )
 def test_a_payload_gives_value_and_time(time_unit: str, payload: bytes, value: float, time_ms: int) -> None:
     """Alone and among others, a payload means the same."""
-    alone = a_decoder(time_unit).decode([payload], received_ms=RECEIVED_MS)
-    among = a_decoder(time_unit).decode([b'{"value": 1}', payload, b"2", b"nonsense"], received_ms=RECEIVED_MS)
+    alone = a_decoder(time_unit).decode([payload])
+    among = a_decoder(time_unit).decode([b'{"value": 1}', payload, b"2", b"nonsense"])
 
     assert (alone.value.tolist(), alone.time_ms.tolist(), alone.faults) == ([value], [time_ms], [])
     assert (among.value[1], among.time_ms[1]) == (value, time_ms)
@@ -69,7 +68,7 @@ def test_a_payload_gives_value_and_time(time_unit: str, payload: bytes, value: f
 )
 def test_what_is_no_reading_is_a_fault_with_a_reason(time_unit: str, payload: bytes, reason: RejectReason) -> None:
     """The fault says what was found; its neighbours are decoded all the same."""
-    decoded = a_decoder(time_unit).decode([b'{"value": 1}', payload, b'{"value": 2}'], received_ms=RECEIVED_MS)
+    decoded = a_decoder(time_unit).decode([b'{"value": 1}', payload, b'{"value": 2}'])
 
     assert [(place, found) for place, found, _ in decoded.faults] == [(1, reason)]
     assert decoded.faults[0][2]
@@ -83,7 +82,7 @@ def test_what_is_no_reading_is_a_fault_with_a_reason(time_unit: str, payload: by
 )
 def test_no_payload_raises_and_every_one_is_a_reading_or_a_fault(payloads: list[bytes]) -> None:
     """Whatever arrives, each payload has a finite value and time or a fault."""
-    decoded = a_decoder().decode(payloads, received_ms=RECEIVED_MS)
+    decoded = a_decoder().decode(payloads)
 
     faults = {place for place, _, _ in decoded.faults}
     for place in range(len(payloads)):
@@ -95,6 +94,6 @@ def test_every_finite_number_and_time_comes_through(value: float, time_ms: int) 
     """What a sensor writes is what the twin gets."""
     payload = json.dumps({"value": value, "time": time_ms}).encode()
 
-    decoded = a_decoder("ms").decode([payload], received_ms=RECEIVED_MS)
+    decoded = a_decoder("ms").decode([payload])
 
     assert (decoded.value.tolist(), decoded.time_ms.tolist()) == ([value], [time_ms])

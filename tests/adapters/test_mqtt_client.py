@@ -160,25 +160,48 @@ def test_acknowledgements_leave_in_one_send_and_in_order() -> None:
 
 
 def test_half_a_packet_of_a_broken_connection_is_forgotten() -> None:
-    """The next connection starts at a packet's first byte, and needs its subscriptions granted anew."""
+    """The next connection starts at a packet's first byte; a refusal names the address."""
     address = BrokerAddress(
         host="127.0.0.1", port=1, client_id="x", username="", password="", tls=None, protocol="3.1.1",
         keepalive_s=60, inflight=20,
     )  # fmt: skip
     link = MqttSensorLink(address, FakeClock(), filters=[("a", 1)], most_payload=MOST_PAYLOAD)
-    first, second = Rig(), Rig()
-    packet = publish(b"a", b"1", packet_id=1)
-
+    first = Rig()
     link._client._sock = first.client._sock
-    first.theirs.sendall(packet[:-3])
+    first.theirs.sendall(publish(b"a", b"1", packet_id=1)[:-3])
     link.on_readable()
-    link.on_lost()
-    link._client._sock = second.client._sock
-    second.theirs.sendall(packet)
+    assert link._client._rest
+    link._client._sock = None
+
+    link.tick()
+    assert link._connecting is not None
+    link._connecting.join()
+
+    assert link._client._rest == b""
+    assert not link.is_up()
+    link.tick()
+    assert "127.0.0.1:1: Connection refused" in link.problem()
+    first.close()
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.binary(max_size=60), v5=st.booleans())
+def test_no_bytes_of_a_stranger_break_anything_but_the_connection(data: bytes, v5: bool) -> None:  # noqa: FBT001 -- drawn
+    """Whoever listens there, what he sends is a state of the link and never an exception in the loop."""
+    address = BrokerAddress(
+        host="127.0.0.1", port=1, client_id="x", username="", password="", tls=None,
+        protocol="5" if v5 else "3.1.1", keepalive_s=60, inflight=20,
+    )  # fmt: skip
+    link = MqttSensorLink(address, FakeClock(), filters=[("a", 1)], most_payload=MOST_PAYLOAD)
+    theirs, ours = socket.socketpair()
+    ours.setblocking(False)
+    link._client._sock = ours
+    theirs.sendall(data + b"\x00" * 8)
+
     link.on_readable()
 
-    assert link.take().payloads == [b"1"]
-    assert not link.is_up()
+    columns = link.take()
+    assert len({len(c) for c in (columns.topics, columns.payloads, columns.lengths, columns.packet_ids)}) == 1
     link._client._sock = None
-    first.close()
-    second.close()
+    theirs.close()
+    ours.close()

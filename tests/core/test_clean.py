@@ -76,14 +76,14 @@ def test_the_same_time_of_another_series_is_new() -> None:
     assert duplicates(recent, a_batch(times_ms=[T0_MS], series=[1])).tolist() == [False]
 
 
-def test_a_reading_ahead_of_the_clock_does_not_make_the_next_ones_old() -> None:
-    """One wrong time must not push every right one into the search, and is itself found again."""
+def test_a_reading_ahead_of_the_clock_is_found_again_when_the_clock_has_caught_up() -> None:
+    """Delivered again later, it is a duplicate although it is ahead no more; others of its series stay new."""
     recent = Recent()
-    ahead = judge(a_batch(times_ms=[T0_MS + 10**9]), CATALOGUE, now_ms=T0_MS, most_ahead_ms=AHEAD_MS)
-    recent.remember(ahead)
+    batch = a_batch(times_ms=[T0_MS + 10_000])
+    recent.remember(judge(batch, CATALOGUE, now_ms=T0_MS, most_ahead_ms=AHEAD_MS))
 
-    assert recent.newest_ms[0] < T0_MS
-    assert duplicates(recent, ahead).tolist() == [True]
+    assert duplicates(recent, batch).tolist() == [True]
+    assert duplicates(recent, a_batch(times_ms=[T0_MS + 1])).tolist() == [False]
 
 
 def test_the_horizon_is_as_stated() -> None:

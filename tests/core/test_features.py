@@ -79,6 +79,13 @@ def test_a_large_offset_does_not_cost_the_deviation() -> None:
     assert computed(times, values, times[-1], Statistic.STD) == pytest.approx(np.std(values), rel=0.02)
 
 
+def test_a_strange_first_reading_does_not_cost_the_precision_of_later_ones_for_life() -> None:
+    """Once the windows are empty of it, sums are about a new origin."""
+    times = [T0_MS, *(T0_MS + 10**6 + 1000 * i for i in range(50))]
+
+    assert computed(times, [1e9, *[0.00471] * 50], times[-1], Statistic.MEAN) == pytest.approx(0.00471, rel=1e-5)
+
+
 def test_readings_applied_one_by_one_or_together_give_the_same_bits() -> None:
     """A window does not depend on how readings were grouped."""
     rng = np.random.default_rng(0)

@@ -300,10 +300,10 @@ def test_an_alert_survives_a_restart_and_clears_after_it(agent: Agent, mosquitto
             "did you mean `room`?",
             id="configuration",
         ),
-        pytest.param("builtin:occupancy", "none.zip", 1, "none.zip: cannot be read", id="missing bundle"),
-        pytest.param("builtin:occupancy", "attwin.yaml", 1, "not an attwin bundle", id="foreign bundle"),
+        pytest.param("builtin:occupancy", "none.zip", 78, "none.zip: cannot be read", id="missing bundle"),
+        pytest.param("builtin:occupancy", "attwin.yaml", 78, "not an attwin bundle", id="foreign bundle"),
         pytest.param(
-            "light: {unit: lx,", "light: {unit: lm,", 1, "`light` is in `lm`, the model wants `lx`", id="other unit"
+            "light: {unit: lx,", "light: {unit: lm,", 78, "`light` is in `lm`, the model wants `lx`", id="other unit"
         ),
     ],
 )

@@ -170,6 +170,36 @@ def test_the_counts_of_a_round_add_up() -> None:
     assert len(house.sensors.acknowledged) == 8
 
 
+def test_readings_without_a_time_are_never_duplicates() -> None:
+    """Plain numbers that arrive together are all stored, in order, and the last is the newest."""
+    house = House()
+    for number in range(5):
+        house.sensors.arrive("s/e0/temperature", str(number).encode())
+        house.sensors.arrive("s/e0/co2", str(10 * number).encode())
+    house.step(COMMIT_MS)
+    house.sensors.arrive("s/e0/temperature", b"5")
+    house.step(COMMIT_MS)
+
+    stored = [commit.stored for commit in house.store.commits]
+    assert [len(batch) for batch in stored] == [10, 1]
+    assert stored[0].time_ms[stored[0].series == 0].tolist() == [house.clock.wall_ms - COMMIT_MS + n for n in range(5)]
+    assert house.twin.value[:2].tolist() == [5.0, 40.0]
+
+
+def test_garbage_does_not_fill_the_gateway_with_entities() -> None:
+    """An entity is learned from a reading, not from what is none."""
+    house = House()
+    for number in range(20):
+        house.sensors.arrive(f"s/junk{number}/co2", b"{")
+    house.step(COMMIT_MS)
+    house.reading(20.0)
+    house.step(COMMIT_MS)
+
+    catalogue = house.twin.catalogue
+    assert [catalogue.entity_ids[place] for place in catalogue.live()] == ["e0"]
+    assert len(house.store.commits[1].stored) == 1
+
+
 def test_a_retained_message_sets_the_state_and_triggers_nothing() -> None:
     """An alert does not come of what the broker kept."""
     house = House()

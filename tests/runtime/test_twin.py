@@ -89,12 +89,27 @@ def test_a_snapshot_and_the_journals_tail_give_the_same_twin(events: list[tuple[
 
 
 def test_a_snapshot_of_another_layout_is_not_taken() -> None:
-    """Other entities, and nothing is mixed up: the twin stays as it is."""
+    """Another entity in a place, and nothing is mixed up: the twin stays as it is."""
     twin, other = a_twin(), a_twin()
-    other.catalogue.add("e3", 0)
+    twin.dump()
+    other.catalogue.entity_key[1] = 99
 
     assert not other.load(twin.dump())
     assert np.isnan(other.score).all()
+
+
+def test_a_snapshot_fits_when_entities_were_learned_after_it() -> None:
+    """What was known comes back; what came later begins empty and goes on."""
+    before, after = a_twin(), a_twin()
+    before.take(a_batch([(0, 0, 20.0)]), now_ms=LATER_MS)
+    after.catalogue.add("e3", 0)
+
+    assert after.load(before.dump())
+    taken = after.take(a_batch([(0, 0, 20.0), (6, 0, 5.0), (0, 2000, 21.0)]), now_ms=LATER_MS)
+
+    assert taken.duplicate.tolist() == [True, False, False]
+    assert after.value[[0, 6]].tolist() == [21.0, 5.0]
+    assert [s.entity.tolist() for s in taken.scores] == [[0]]
 
 
 def test_a_dead_metric_does_not_silence_its_twin() -> None:
@@ -131,6 +146,17 @@ def test_a_reading_ahead_of_the_clock_closes_no_tick() -> None:
 
     assert (len(ahead.stored), ahead.scores) == (1, [])
     assert (len(normal.stored), normal.late.any()) == (1, False)
+
+
+def test_a_score_does_not_depend_on_who_came_first_within_a_second() -> None:
+    """The last value of a second is the latest, not the last to arrive."""
+    events = [(0, 100, 1.0), (0, 900, 9.0), (0, 2000, 0.0)]
+    straight, swapped = a_twin(), a_twin()
+
+    found = scores_of(straight, [straight.take(a_batch(events), now_ms=LATER_MS)])
+    other = scores_of(swapped, [swapped.take(a_batch([events[1], events[0], events[2]]), now_ms=LATER_MS)])
+
+    assert found == other
 
 
 def test_a_minute_has_one_row_and_it_is_its_last_score() -> None:

@@ -6,10 +6,10 @@ Only root and the user that runs the agent may talk to it.
 import contextlib
 import json
 import os
-import selectors
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from attwin.core.errors import AgentAwayError, StoreError
@@ -27,84 +27,117 @@ def control_path(database: Path) -> Path:
     return (folder or database.parent) / "control.sock"
 
 
+@dataclass(slots=True)
+class _Client:
+    """A connection: what it asked and has not got yet."""
+
+    connection: socket.socket
+    asked: bytearray = field(default_factory=bytearray)
+    answer: bytearray = field(default_factory=bytearray)
+
+    def is_busy(self) -> bool:
+        """Return whether there is something to send or to answer."""
+        return bool(self.answer) or b"\n" in self.asked
+
+
 class ControlServer:
-    """Implements ``ports.Watched``. Never blocks: an answer that a client does not read is dropped with the client."""
+    """Implements ``ports.Watched``. Never blocks: one request a client and turn, and an answer leaves as it is read."""
 
     def __init__(self, path: Path, answer: Callable[[dict[str, object]], dict[str, object]]) -> None:
+        """Listen.
+
+        Raises:
+            StoreError: The socket cannot be made there.
+        """
         if len(str(path)) > _LONGEST_PATH:
             raise StoreError(f"{path}: a Unix socket's path has at most {_LONGEST_PATH} characters")
-        self._path = path
+        self.path = path
         self._answer = answer
-        self._clients: dict[int, tuple[socket.socket, bytearray]] = {}
-        path.unlink(missing_ok=True)
+        self._clients: dict[int, _Client] = {}
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.setblocking(False)
-        self._listener.bind(str(path))
-        path.chmod(0o660)
+        try:
+            path.unlink(missing_ok=True)
+            self._listener.bind(str(path))
+            path.chmod(0o660)
+        except OSError as error:
+            self._listener.close()
+            raise StoreError(f"{path}: no control socket can be made there: {error.strerror}") from error
         self._listener.listen(_MOST_CLIENTS)
 
     def filenos(self) -> Sequence[int]:
-        """Return the listener and the clients."""
-        return [self._listener.fileno(), *self._clients]
+        """Return the listener, and the clients that have asked nothing that is not answered."""
+        return [self._listener.fileno(), *(fd for fd, client in self._clients.items() if not client.is_busy())]
 
-    def on_readable(self) -> None:
-        """Accept, read and answer whoever has something."""
-        with selectors.SelectSelector() as ready:
-            for descriptor in self.filenos():
-                ready.register(descriptor, selectors.EVENT_READ)
-            for key, _ in ready.select(0):
-                if key.fd == self._listener.fileno():
-                    self._accept()
-                else:
-                    self._read(key.fd)
+    def writers(self) -> Sequence[int]:
+        """Return the clients with an answer that has not left in full, or a request that waits for its turn."""
+        return [fd for fd, client in self._clients.items() if client.is_busy()]
+
+    def on_ready(self, descriptor: int) -> None:
+        """Accept, read, answer one request, or go on sending."""
+        if descriptor == self._listener.fileno():
+            self._accept()
+            return
+        client = self._clients[descriptor]
+        try:
+            if client.answer:
+                self._send(client)
+            elif client.is_busy():
+                self._reply(client)
+            elif not self._read(client):
+                self._drop(descriptor)
+        except OSError:
+            self._drop(descriptor)
+
+    def _drop(self, descriptor: int) -> None:
+        self._clients.pop(descriptor).connection.close()
 
     def close(self) -> None:
         """Close everything and remove the socket."""
-        for client, _ in self._clients.values():
-            client.close()
+        for client in self._clients.values():
+            client.connection.close()
         self._listener.close()
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
-            client, _ = self._listener.accept()
-            raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            connection, _ = self._listener.accept()
+            raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             _, user, _ = _CREDENTIALS.unpack(raw)
             if user not in (0, os.geteuid()) or len(self._clients) >= _MOST_CLIENTS:
-                client.close()
+                connection.close()
                 return
-            client.setblocking(False)
-            self._clients[client.fileno()] = (client, bytearray())
+            connection.setblocking(False)
+            self._clients[connection.fileno()] = _Client(connection)
 
-    def _read(self, descriptor: int) -> None:
-        client, buffer = self._clients[descriptor]
-        try:
-            data = client.recv(_MOST_REQUEST)
-        except OSError:
-            data = b""
-        buffer += data
-        alive = bool(data) and len(buffer) <= _MOST_REQUEST
-        while alive and b"\n" in buffer:
-            line, _, rest = bytes(buffer).partition(b"\n")
-            buffer[:] = rest
-            alive = self._reply(client, line)
-        if not alive:
-            client.close()
-            del self._clients[descriptor]
+    def _read(self, client: _Client) -> bool:
+        """Take what was asked, and answer it; return whether the client is still there and modest."""
+        data = client.connection.recv(_MOST_REQUEST)
+        client.asked += data
+        if not data or len(client.asked) > _MOST_REQUEST:
+            return False
+        if client.is_busy():
+            self._reply(client)
+        return True
 
-    def _reply(self, client: socket.socket, line: bytes) -> bool:
+    def _reply(self, client: _Client) -> None:
+        """Answer the first request that waits."""
+        line, _, rest = bytes(client.asked).partition(b"\n")
+        client.asked[:] = rest
         try:
             request = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             request = None
         answer = self._answer(request) if isinstance(request, dict) else {"error": "a JSON object a line"}
-        try:
-            client.settimeout(0.05)
-            client.sendall(json.dumps(answer).encode() + b"\n")
-            client.setblocking(False)
-        except OSError:
-            return False
-        return True
+        client.answer += json.dumps(answer).encode() + b"\n"
+        self._send(client)
+
+    @staticmethod
+    def _send(client: _Client) -> None:
+        """Send what fits."""
+        with contextlib.suppress(BlockingIOError):
+            sent = client.connection.send(client.answer)
+            del client.answer[:sent]
 
 
 def ask(path: Path, request: dict[str, object]) -> dict[str, object]:

@@ -88,22 +88,20 @@ class ReadAheadClient(mqtt.Client):
 
     def _take_publish(self, head: int, data: bytes, body: int, stop: int) -> None:
         """Note a PUBLISH packet whose body is ``data[body:stop]``, of which a huge one may still lack its end."""
-        qos = head & _QOS_BITS
+        qos = 2 if head & _QOS_BITS else 0  # bytes of a packet id
         at = body + 2 + (data[body] << 8 | data[body + 1]) if stop - body > 1 else stop + 1
         messages = self.messages
         if at + qos > stop:
             raise LinkDownError("the broker sent a malformed PUBLISH packet")
         topic = data[body + 2 : at]
-        if qos:
-            messages.packet_ids.append(data[at] << 8 | data[at + 1])
-            at += 2
-        else:
-            messages.packet_ids.append(0)
+        packet_id = data[at] << 8 | data[at + 1] if qos else 0
+        at += qos
         if self._v5:
-            size, after = data[at], at + 1
-            if size & 0x80:
-                size, after = _long_length(data, at - 1)
+            size, after = _long_length(data, at - 1) if at < stop else (0, 0)
             at = after + size
+            if not after or at > stop:
+                raise LinkDownError("the broker sent a malformed PUBLISH packet")
+        messages.packet_ids.append(packet_id)
         messages.topics.append(topic)
         messages.payloads.append(data[at : min(stop, at + self._most_payload)])
         messages.lengths.append(stop - at)

@@ -7,12 +7,14 @@ shakes hands, and the loop leaves that client alone until the thread has ended.
 import random
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.exception import MQTTException
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -24,6 +26,7 @@ from attwin.ports import CONNECTING, Clock
 _FIRST_WAIT_MS = 500
 _LONGEST_WAIT_MS = 30_000
 _CONNECT_SECONDS = 10.0
+_ANSWER_MS = 10_000
 _SESSION_SECONDS = 7 * 86_400
 
 
@@ -80,6 +83,7 @@ class MqttLink:
         self._failure: Exception | None = None
         self._wait_ms = _FIRST_WAIT_MS
         self._next_try_ms = 0
+        self._answer_by_ms = 0
         if address.username:
             client.username_pw_set(address.username, address.password or None)
         if address.tls:
@@ -131,7 +135,11 @@ class MqttLink:
             return
         if self._client.socket() is not None:
             self._guarded(self._client.loop_misc)
+            if not self._accepted and self._clock.monotonic_ms() > self._answer_by_ms:
+                self._guarded(self._give_up)
         elif self._clock.monotonic_ms() >= self._next_try_ms:
+            # what is left of the connection before belongs to no packet of the next one
+            self._client.forget_rest()
             self._connecting = threading.Thread(target=self._connect, name=f"connect {self.address!r}", daemon=True)
             self._connecting.start()
 
@@ -163,12 +171,17 @@ class MqttLink:
                 clean_start=self.address.clean if properties else mqtt.MQTT_CLEAN_START_FIRST_ONLY,
                 properties=properties,
             )
-        except (OSError, ValueError, ssl.SSLError) as error:
+        except (OSError, ValueError, struct.error, MQTTException) as error:
             self._failure = error
 
     def _connect_ended(self) -> None:
+        self._answer_by_ms = self._clock.monotonic_ms() + _ANSWER_MS
         if self._failure is not None:
-            self._back_off(_explain(self._failure))
+            self._client.hang_up()
+            self._back_off(f"{self.address!r}: {_explain(self._failure)}")
+
+    def _give_up(self) -> None:
+        raise LinkDownError("whoever listens there does not answer as a broker does")
 
     def _back_off(self, problem: str) -> None:
         self._accepted = False
@@ -180,8 +193,8 @@ class MqttLink:
         """Call into paho; a broken connection is a state, not an exception."""
         try:
             action()
-        except (OSError, ValueError, mqtt.WebsocketConnectionError, LinkDownError) as error:
-            self._problem = _explain(error)
+        except (OSError, ValueError, IndexError, struct.error, MQTTException, LinkDownError) as error:
+            self._problem = f"{self.address!r}: {_explain(error)}"
             self._drop()
 
     def _drop(self) -> None:
@@ -200,17 +213,17 @@ class MqttLink:
         _props: object,
     ) -> None:
         if reason.is_failure:
-            raise LinkDownError(f"{self.address!r} refuses us: {reason}")
+            raise LinkDownError(f"the broker refuses us: {reason}")
         self._accepted, self._problem = True, ""
         self._wait_ms = _FIRST_WAIT_MS
         self.connections += 1
         self.on_accepted(session_present=flags.session_present)
 
     def _on_disconnect(
-        self, _client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+        self, _client: mqtt.Client, _data: object, _flags: object, _reason: ReasonCode, _props: object
     ) -> None:
         was_up, self._accepted = self._accepted, False
-        self._back_off(f"connection lost: {reason}")
+        self._back_off(f"the connection to {self.address!r} was lost")
         if was_up:
             self.on_lost()
 

@@ -30,8 +30,7 @@ class MqttSensorLink(MqttLink):
         self._client.subscribe(self._filters)
 
     def on_lost(self) -> None:
-        """Forget half a packet. Whole messages stay: they are handled, but their PUBACK cannot be sent."""
-        self._client.forget_rest()
+        """Forget the subscriptions. Messages that were read stay: they are handled, but cannot be acknowledged."""
         self._subscribed = False
 
     def is_up(self) -> bool:

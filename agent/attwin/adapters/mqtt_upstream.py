@@ -49,8 +49,10 @@ class MqttUpLink(MqttLink):
         return taken
 
     def close(self) -> None:
-        """Say that the gateway stopped on purpose, and close."""
-        if self._accepted:
+        """Say that the gateway stopped on purpose, and close; with no room to say so, leave it to the last will."""
+        if self._accepted and len(self._in_flight) >= self.address.inflight:
+            self._client.hang_up()
+        elif self._accepted:
             self._guarded(lambda: self._client.publish(f"{self._base}/available", b"stopped", qos=_QOS, retain=True))
         super().close()
 

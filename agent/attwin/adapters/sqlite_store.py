@@ -205,11 +205,6 @@ class SqliteStore:
                 (kind, name, version, sha256, runtime, now_ms),
             )
 
-    def was_tested(self, sha256: str, runtime: str) -> bool:
-        """Return whether a model passed its self-test on this runtime before."""
-        row = self._connection.execute("select 1 from models where sha256 = ? and runtime = ?", (sha256, runtime))
-        return row.fetchone() is not None
-
     def close(self) -> None:
         """Check-point and close."""
         self._connection.execute("pragma wal_checkpoint(truncate)")

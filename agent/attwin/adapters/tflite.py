@@ -135,6 +135,15 @@ def load_engine(model: bytes, wanted: str = "") -> tuple[Engine, str]:
     raise ScorerError("no TFLite runtime works here. " + "; ".join(refusals))
 
 
+def chosen_runtime() -> str:
+    """Return name and version of the runtime that models run in here.
+
+    Raises:
+        ScorerError: None works.
+    """
+    return load_engine(_PROBE_MODEL.read_bytes())[1]
+
+
 def probe(name: str) -> str:
     """Return the version of a runtime after it has computed a known answer.
 

@@ -21,8 +21,13 @@ class SignalWatch:
         """Return the end of the pair that becomes readable at a signal."""
         return [self._ours.fileno()]
 
-    def on_readable(self) -> None:
+    def writers(self) -> Sequence[int]:
+        """Return that nothing waits to be sent."""
+        return ()
+
+    def on_ready(self, descriptor: int) -> None:
         """Take note of the signal."""
+        del descriptor
         self._ours.recv(64)
         self._on_stop()
 

@@ -9,6 +9,7 @@ import yaml
 from attwin.cli.options import config_option, json_option
 from attwin.settings.load import load_settings
 from attwin.settings.show import as_plain, json_schema
+from attwin.wiring.models import inspect_models
 
 
 @click.group("config")
@@ -19,11 +20,11 @@ def command() -> None:
 @command.command()
 @config_option
 def check(config: Path) -> None:
-    """Find every problem of the configuration; exits 78 where there is one."""
-    settings = load_settings(config)
-    click.echo(
-        f"{config}: fine. {len(settings.kinds)} kinds, {len(settings.sources)} sources, {len(settings.rules)} rules."
-    )
+    """Find every problem of the configuration and its models; exits 78 where there is one."""
+    settings = load_settings(config, inspect=inspect_models)
+    counts = {"kind": len(settings.kinds), "source": len(settings.sources), "rule": len(settings.rules)}
+    words = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+    click.echo(f"{config}: fine. {words}.")
 
 
 @command.command()

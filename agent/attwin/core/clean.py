@@ -64,7 +64,7 @@ class Recent:
         if not len(batch):
             return duplicate
         old = batch.time_ms <= newest_before(batch.series, batch.time_ms, self.newest_ms)
-        suspect = np.flatnonzero(old | _ahead(batch))
+        suspect = np.flatnonzero(old)
         if len(suspect):
             keys = _keys(batch)
             kept = np.flatnonzero(~late)
@@ -75,10 +75,9 @@ class Recent:
         return duplicate
 
     def remember(self, batch: ReadingBatch) -> None:
-        """Note readings as arrived. One that is ahead of the clock does not make the next ones old."""
+        """Note readings as arrived."""
         self.newest_ms = grown(self.newest_ms, int(batch.series.max(initial=-1)) + 1, NEVER_MS)
-        steady = batch.where(~_ahead(batch))
-        np.maximum.at(self.newest_ms, steady.series, steady.time_ms)
+        np.maximum.at(self.newest_ms, batch.series, batch.time_ms)
         keys = _keys(batch)[-RECENT_READINGS:]
         places = (self._next + np.arange(len(keys))) % RECENT_READINGS
         self._keys[places] = keys
@@ -99,11 +98,6 @@ class Recent:
         """Take over what ``dump`` returned."""
         self.newest_ms, self._keys = state["newest_ms"].astype(np.int64), state["keys"].astype(np.int64)
         self._next = 0
-
-
-def _ahead(batch: ReadingBatch) -> NDArray[np.bool_]:
-    ahead: NDArray[np.bool_] = (batch.reason & Reason.AHEAD) != 0
-    return ahead
 
 
 def _keys(batch: ReadingBatch) -> NDArray[np.int64]:

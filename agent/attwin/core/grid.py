@@ -23,7 +23,7 @@ class Wave:
     Attributes:
         entity: The entities. Shape (R,).
         tick: The tick of each entity. Shape (R,).
-        series, value, series_tick: The readings, in order of arrival; NaN where a value must not count. Shape (N,).
+        series, value, series_tick: The readings, in order of time; NaN where a value must not count. Shape (N,).
     """
 
     entity: NDArray[np.int32]
@@ -41,7 +41,7 @@ class Grid:
         self.newest_ms = np.full(64, NEVER_MS, np.int64)
         self._entity = np.empty(0, np.int32)
         self._series = np.empty(0, np.int32)
-        self._tick = np.empty(0, np.int64)
+        self._time_ms = np.empty(0, np.int64)
         self._value = np.empty(0)
 
     def late(self, entity: NDArray[np.int32], time_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -66,16 +66,17 @@ class Grid:
         np.maximum.at(self.newest_ms, entity, time_ms)
         self._entity = np.concatenate([self._entity, entity])
         self._series = np.concatenate([self._series, series])
-        self._tick = np.concatenate([self._tick, time_ms // self._kind.step_ms])
+        self._time_ms = np.concatenate([self._time_ms, time_ms])
         self._value = np.concatenate([self._value, value])
 
     def close(self) -> Iterator[Wave]:
         """Yield the ticks that have closed, each entity's in order."""
-        yield from self._release(self._tick < self._first_open(self.newest_ms[self._entity]))
+        first_open = self._first_open(self.newest_ms[self._entity])
+        yield from self._release(self._time_ms // self._kind.step_ms < first_open)
 
     def close_all(self) -> Iterator[Wave]:
         """Yield every tick that holds a reading, for a file that has ended."""
-        yield from self._release(np.ones(len(self._tick), np.bool_))
+        yield from self._release(np.ones(len(self._time_ms), np.bool_))
 
     def forget(self, entity: int) -> None:
         """Forget an entity and what was held back of it."""
@@ -89,7 +90,7 @@ class Grid:
             "newest_ms": self.newest_ms,
             "entity": self._entity,
             "series": self._series,
-            "tick": self._tick,
+            "time_ms": self._time_ms,
             "value": self._value,
         }
 
@@ -98,7 +99,7 @@ class Grid:
         self.newest_ms = state["newest_ms"].astype(np.int64)
         self._entity = state["entity"].astype(np.int32)
         self._series = state["series"].astype(np.int32)
-        self._tick = state["tick"].astype(np.int64)
+        self._time_ms = state["time_ms"].astype(np.int64)
         self._value = state["value"].astype(np.float64)
 
     def _first_open(self, newest_ms: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -107,11 +108,12 @@ class Grid:
     def _release(self, closed: NDArray[np.bool_]) -> Iterator[Wave]:
         if not closed.any():
             return
-        entity, tick = self._entity[closed], self._tick[closed]
-        series, value = self._series[closed], self._value[closed]
+        # by time, not by arrival: a score must not depend on who came first
+        order = np.flatnonzero(closed)
+        order = order[np.lexsort((self._time_ms[order], self._entity[order]))]
+        entity, tick = self._entity[order], self._time_ms[order] // self._kind.step_ms
+        series, value = self._series[order], self._value[order]
         self._keep(~closed)
-        order = np.lexsort((tick, entity))
-        entity, tick, series, value = entity[order], tick[order], series[order], value[order]
         new_entity = np.concatenate([[True], entity[1:] != entity[:-1]])
         new_tick = new_entity | np.concatenate([[True], tick[1:] != tick[:-1]])
         number = np.cumsum(new_tick)
@@ -136,4 +138,4 @@ class Grid:
 
     def _keep(self, keep: NDArray[np.bool_]) -> None:
         self._entity, self._series = self._entity[keep], self._series[keep]
-        self._tick, self._value = self._tick[keep], self._value[keep]
+        self._time_ms, self._value = self._time_ms[keep], self._value[keep]

@@ -20,6 +20,8 @@ MASK_CONVENTION = "mean_and_flag"
 
 MODEL, GOLDEN, REFERENCE = "model.tflite", "golden.npz", "reference.json"
 MANIFEST = "manifest.json"
+MOST_TOLERANCE = 0.1
+"""A golden score that may be off by more proves nothing."""
 MOST_DEVIATIONS = np.float32(4)
 """Inputs saturate this many scales from the mean, in training as in serving: a rare outlier must not make the quanta of
 int8 coarse for everything else."""
@@ -170,6 +172,7 @@ def check(manifest: Manifest) -> None:
             f"{len(manifest.windows_ms)} windows; a kind has 1 to {TIERS}",
         ),
         (not manifest.features, "no features"),
+        (not 0 <= manifest.tolerance <= MOST_TOLERANCE, f"a tolerance of {manifest.tolerance:g}"),
         (manifest.step_ms < 1 or manifest.lateness_ms < 0, "a grid without a step, or a negative lateness"),
         (
             manifest.output.scale <= 0 or manifest.input.scale <= 0,

@@ -115,8 +115,8 @@ def alert_drafts(base: str, before: AlertFacts | None, after: AlertFacts) -> lis
     ]
 
 
-def twin_draft(base: str, entity: str, body: dict[str, object]) -> Draft:
-    """Return the message about an entity's current state."""
+def twin_draft(base: str, entity: str, body: dict[str, object] | None) -> Draft:
+    """Return the message about an entity's current state; None ends it."""
     return Draft(lane=REST, topic=f"{base}/twin/{quote_id(entity)}", retain=True, body=body)
 
 

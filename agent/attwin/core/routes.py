@@ -38,10 +38,16 @@ class NoRoute:
 
 
 class Routes:
-    """Knows where the readings of a topic belong, and learns entities where that is allowed."""
+    """Knows where the readings of a topic belong, and learns entities where that is allowed.
+
+    Attributes:
+        known: The route of every topic that was found.
+        learned: Entities that were added since somebody emptied this.
+    """
 
     def __init__(self, sources: Sequence[Source], catalogue: Catalogue, *, learn: bool, own_base: str) -> None:
         self.known: dict[bytes, int] = {}
+        self.learned: list[int] = []
         self._sources = tuple(sources)
         self._catalogue = catalogue
         self._learn = learn
@@ -70,9 +76,18 @@ class Routes:
         own = self._catalogue.series_of(entity)
         self.known = {topic: route for topic, route in self.known.items() if route & mask not in own}
 
+    def series_of(self, entity: int) -> list[int]:
+        """Return the series of an entity."""
+        return list(self._catalogue.series_of(entity))
+
+    def unlearn(self, entity: int) -> None:
+        """Forget an entity that was just added, before anything is kept of it."""
+        self.forget(entity)
+        self._catalogue.forget(entity)
+
     def _series(self, index: int, source: Source, levels: list[str]) -> int | NoRoute:
         template, kind = source.template, self._catalogue.kinds[source.kind]
-        metric_name = source.metric if template.metric_level is None else levels[template.metric_level]
+        metric_name = source.metric if template.metric_level is None else unquote_id(levels[template.metric_level])
         metric = kind.metric_index(metric_name)
         if metric is None:
             known = ", ".join(m.name for m in kind.metrics)
@@ -84,6 +99,7 @@ class Routes:
             if refusal:
                 return NoRoute(index, *refusal)
             entity = self._catalogue.add(entity_id, source.kind)
+            self.learned.append(entity)
         elif self._catalogue.entity_kind[entity] != source.kind:
             other = self._catalogue.kind_of(entity).name
             return NoRoute(index, RejectReason.UNKNOWN_ENTITY, f"`{entity_id}` is a `{other}`, not a `{kind.name}`")

@@ -73,6 +73,10 @@ class Windows:
         if not len(series):
             return
         self._make_room(int(series.max()) + 1)
+        # an origin serves as long as the rings hold something about it; then the next reading sets a new one
+        longest = max(range(len(windows_ms)), key=lambda tier: windows_ms[tier])
+        empty = bucket_time_ms // (windows_ms[longest] // BUCKETS) - self._head[series, longest] >= BUCKETS
+        self._origin[series[empty]] = np.nan
         fresh = np.isnan(self._origin[series])
         if fresh.any():
             # written in reverse, so that the first reading of a series is the one that stays

@@ -9,11 +9,12 @@ import logging
 import select
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attwin.core.outgoing import Draft, OutgoingMessage, alert_drafts, health_draft
+from attwin.core.outgoing import Draft, OutgoingMessage, alert_drafts, health_draft, twin_draft
 from attwin.core.types import ReadingBatch, Reject, joined
 from attwin.ports import CONNECTING, AlertChange, AlertLog, Clock, Commit, ScoreRow, SensorLink, Store, UpLink, Watched
 from attwin.runtime.alerts import AlertBook
@@ -28,6 +29,7 @@ MOST_BATCH = 2_000
 _IDLE_MS = 250
 _SNAPSHOT_MS = 60_000
 _STOP_MS = 1_000
+_REJECT_LOG_MS = 10_000
 
 log = logging.getLogger("attwin")
 
@@ -110,6 +112,7 @@ class Agent:
         self._next_tick_ms = self._next_health_ms = now
         self._next_snapshot_ms = now + _SNAPSHOT_MS
         self._link_problems: dict[str, str] = {}
+        self._reject_log: dict[str, tuple[int, int]] = {}
 
     def watch(self, watched: Sequence[Watched]) -> None:
         """Watch other sockets beside the links."""
@@ -133,7 +136,8 @@ class Agent:
                 if link.wants_write():
                     writers[descriptor] = link.on_writable
         for watched in self._watched:
-            readers |= dict.fromkeys(watched.filenos(), watched.on_readable)
+            readers |= {descriptor: partial(watched.on_ready, descriptor) for descriptor in watched.filenos()}
+            writers |= {descriptor: partial(watched.on_ready, descriptor) for descriptor in watched.writers()}
         readable, writable, _ = select.select(list(readers), list(writers), [], timeout_ms / 1000)
         for descriptor in readable:
             readers[descriptor]()
@@ -182,7 +186,7 @@ class Agent:
         self._count_readings(ingested.source, taken)
         for row in np.flatnonzero(taken.late).tolist():
             current.rejects.append(late_reject(messages, int(ingested.place[row]), int(ingested.source[row])))
-        self._hear(taken.stored, now_ms)
+        self._hear(taken.stored)
         self._follow(taken)
 
     def _count_readings(self, source: NDArray[np.int64], taken: Taken) -> None:
@@ -203,15 +207,20 @@ class Agent:
         current = self._round
         for made in taken.scores:
             current.scores += self.twin.note_scores(made)
-        changes = self.book.apply(taken.transitions)
-        current.alerts += changes
+        self._announce(self.book.apply(taken.transitions))
         current.scores += self._rows_at(taken)
         if self.uplink:
-            for change in changes:
-                current.drafts += alert_drafts(self._publisher.base, change.before, change.after)
             now = self.clock.monotonic_ms()
             for made in taken.scores:
-                current.drafts += self._publisher.due(made, now)
+                current.drafts += self._publisher.due_scores(made, now)
+            current.drafts += self._publisher.due_readings(taken.stored, now)
+
+    def _announce(self, changes: Sequence[AlertChange]) -> None:
+        """Keep alerts that changed for the commit, and tell upstream."""
+        self._round.alerts += changes
+        if self.uplink:
+            for change in changes:
+                self._round.drafts += alert_drafts(self._publisher.base, change.before, change.after)
 
     def _rows_at(self, taken: Taken) -> list[ScoreRow]:
         """Return the scores at which an alert on attention changed."""
@@ -237,6 +246,9 @@ class Agent:
         self.totals.update(current.counts)
         for connection, packet_ids in current.unacknowledged:
             self.sensors.acknowledge(packet_ids, connection)
+        if self.uplink:
+            self._round.delivered += deliver(self.store, self.uplink)
+        self._log_rejects(current.rejects)
         if current.alerts:
             self._alert_log.catch_up()
             for change in current.alerts:
@@ -295,27 +307,43 @@ class Agent:
         else:
             log.info("link=%s state=up", name)
 
-    def _hear(self, stored: ReadingBatch, now_ms: int) -> None:
-        count = len(self.twin.catalogue)
+    def _log_rejects(self, rejects: Sequence[Reject]) -> None:
+        """Log what was rejected: one line a reason, at most every 10 s, with an example."""
+        now = self.clock.monotonic_ms()
+        for reject in rejects:
+            count, next_ms = self._reject_log.get(reject.reason, (0, 0))
+            count += 1
+            if now >= next_ms:
+                log.warning(
+                    "rejected=%d reason=%s topic=%r detail=%r", count, reject.reason, reject.topic[:80], reject.detail
+                )
+                count, next_ms = 0, now + _REJECT_LOG_MS
+            self._reject_log[reject.reason] = (count, next_ms)
+
+    def _hear(self, stored: ReadingBatch) -> None:
+        """Note when entities were heard; one that was known before the start counts from there."""
+        now, count = self.clock.monotonic_ms(), len(self.twin.catalogue)
         if len(self._heard_ms) < count:
-            self._heard_ms = np.concatenate([self._heard_ms, np.full(count - len(self._heard_ms), now_ms)])
-        self._heard_ms[self.twin.catalogue.series_entity[stored.series]] = now_ms
+            self._heard_ms = np.concatenate([self._heard_ms, np.full(count - len(self._heard_ms), now)])
+        self._heard_ms[self.twin.catalogue.series_entity[stored.series]] = now
 
     def _forget_silent(self) -> None:
-        """Forget learned entities that have been silent for long."""
-        oldest = self.clock.now_ms() - self._forget_after_ms
+        """Forget learned entities that have been silent for long, by the clock that never jumps."""
+        oldest = self.clock.monotonic_ms() - self._forget_after_ms
         catalogue = self.twin.catalogue
         for entity in catalogue.live():
             name = catalogue.entity_ids[entity]
             if entity >= len(self._heard_ms) or self._heard_ms[entity] >= oldest or name in self._lasting:
                 continue
-            for facts in [f for f in self.book.active.values() if f.entity == name]:
-                self._round.alerts.append(self.book.end(facts, now_ms=self.clock.now_ms()))
+            ended = [facts for facts in self.book.active.values() if facts.entity == name]
+            self._announce([self.book.end(facts, now_ms=self.clock.now_ms()) for facts in ended])
+            if self.uplink:
+                self._round.drafts.append(twin_draft(self._publisher.base, name, None))
             self._flush()
             self.store.forget_entity(int(catalogue.entity_key[entity]), now_ms=self.clock.now_ms())
             self._ingest.routes.forget(entity)
             self.twin.forget(entity)
-            self._heard_ms[entity] = self.clock.now_ms()
+            self._heard_ms[entity] = self.clock.monotonic_ms()
             log.info("entity=%s state=forgotten", name)
 
     def _flush(self) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.columns import NEVER_MS, grown
 from attwin.core.routes import SOURCE_SHIFT, NoRoute, Routes
 from attwin.core.types import Quality, ReadingBatch, Reason, Reject, RejectReason, readings
-from attwin.ports import Decoder, Messages
+from attwin.ports import NO_TIME_MS, Decoder, Messages
 
 _MOST_KEPT = 4096
 _RETAIN = 0x01
@@ -40,6 +41,7 @@ class Ingest:
         self.routes = routes
         self._decoders = tuple(decoders)
         self._most_payload = most_payload
+        self._receipt_ms = np.full(64, NEVER_MS, np.int64)
 
     def decode(self, messages: Messages, *, now_ms: int) -> Ingested:
         """Return the readings and the rejects of ``messages``: each message is one or the other."""
@@ -55,15 +57,42 @@ class Ingest:
                 continue
             everything = len(places) == len(route)
             payloads = messages.payloads if everything else [messages.payloads[p] for p in places.tolist()]
-            decoded = decoder.decode(payloads, received_ms=now_ms)
+            decoded = decoder.decode(payloads)
             value[places], time_ms[places] = decoded.value, decoded.time_ms
             for fault, reason, detail in decoded.faults:
                 place = int(places[fault])
                 good[place] = False
                 rejects.append(_reject(messages, place, index, reason, detail))
-        batch = readings((route[good] & _SERIES_MASK).astype(np.int32), time_ms[good], value[good])
+        series = (route[good] & _SERIES_MASK).astype(np.int32)
+        self._unlearn(series)
+        batch = readings(series, self._with_receipt(series, time_ms[good], now_ms), value[good])
         kept = np.flatnonzero(good)
         return Ingested(batch=_mark_retained(batch, messages, kept), source=source[good], place=kept, rejects=rejects)
+
+    def _unlearn(self, series: NDArray[np.int32]) -> None:
+        """Take back entities that were learned from these messages although none of theirs is a reading."""
+        for entity in self.routes.learned:
+            if not np.isin(series, self.routes.series_of(entity)).any():
+                self.routes.unlearn(entity)
+        self.routes.learned.clear()
+
+    def _with_receipt(self, series: NDArray[np.int32], time_ms: NDArray[np.int64], now_ms: int) -> NDArray[np.int64]:
+        """Return the times, those of receipt filled in: now, and a millisecond apart where a series has several.
+
+        So readings without a time of their own are never taken for repetitions of each other.
+        """
+        rows = np.flatnonzero(time_ms == NO_TIME_MS)
+        if not len(rows):
+            return time_ms
+        self._receipt_ms = grown(self._receipt_ms, int(series.max()) + 1, NEVER_MS)
+        rows = rows[np.argsort(series[rows], kind="stable")]
+        own = series[rows]
+        first = np.concatenate([[True], own[1:] != own[:-1]])
+        count = np.arange(len(rows))
+        nth = count - np.maximum.accumulate(np.where(first, count, 0))
+        time_ms[rows] = np.maximum(now_ms, self._receipt_ms[own] + 1) + nth
+        np.maximum.at(self._receipt_ms, own, time_ms[rows])
+        return time_ms
 
     def _routes_of(self, messages: Messages, rejects: list[Reject]) -> NDArray[np.int64]:
         """Return the route of every message, -1 where there is none."""

@@ -1,16 +1,18 @@
 """Which twins are published upstream, and when: by exception, and not too often."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attwin.core.columns import NEVER_MS, grown
 from attwin.core.outgoing import Draft, twin_draft
+from attwin.core.types import ReadingBatch
 from attwin.runtime.twin import Scores, Twin
 
 _LEAST_CHANGE = 0.01
 
 
 class TwinPublisher:
-    """Publishes an entity's state when its attention has moved, at most once in ``every_ms``."""
+    """Publishes an entity's state when it has moved, at most once in ``every_ms``."""
 
     def __init__(self, twin: Twin, *, base: str, every_ms: int) -> None:
         self.base = base
@@ -19,17 +21,36 @@ class TwinPublisher:
         self._published_ms = np.full(64, NEVER_MS, np.int64)
         self._published_score = np.full(64, np.inf)
 
-    def due(self, made: Scores, now_ms: int) -> list[Draft]:
-        """Return the messages that are due after scores were noted, by the monotonic clock."""
+    def due_scores(self, made: Scores, now_ms: int) -> list[Draft]:
+        """Return the messages of entities whose attention has moved, after scores were noted."""
         entities = np.unique(made.entity)
-        self._published_ms = grown(self._published_ms, int(entities[-1]) + 1, NEVER_MS)
-        self._published_score = grown(self._published_score, len(self._published_ms), np.inf)
+        self._make_room()
         moved = np.abs(self._twin.score[entities] - self._published_score[entities]) >= _LEAST_CHANGE
-        chosen = entities[moved & (now_ms - self._published_ms[entities] >= self._every_ms)]
-        self._published_ms[chosen], self._published_score[chosen] = now_ms, self._twin.score[chosen]
-        return [
-            twin_draft(self.base, self._twin.catalogue.entity_ids[e], twin_body(self._twin, e)) for e in chosen.tolist()
-        ]
+        return self._publish(entities[moved], now_ms)
+
+    def due_readings(self, stored: ReadingBatch, now_ms: int) -> list[Draft]:
+        """Return the messages of entities without a model that have new readings."""
+        catalogue = self._twin.catalogue
+        if len(self._twin.models) == len(catalogue.kinds) or not len(stored):
+            return []
+        self._make_room()
+        entities = np.unique(catalogue.series_entity[stored.series])
+        unscored = [kind for kind in range(len(catalogue.kinds)) if kind not in self._twin.models]
+        return self._publish(entities[np.isin(catalogue.entity_kind[entities], unscored)], now_ms)
+
+    def _publish(self, entities: NDArray[np.int32], now_ms: int) -> list[Draft]:
+        """Return the messages of those that were not published lately, by the monotonic clock."""
+        chosen = entities[now_ms - self._published_ms[entities] >= self._every_ms]
+        self._published_ms[chosen] = now_ms
+        if len(self._twin.score) > int(chosen.max(initial=-1)):
+            self._published_score[chosen] = self._twin.score[chosen]
+        names = self._twin.catalogue.entity_ids
+        return [twin_draft(self.base, names[e], twin_body(self._twin, e)) for e in chosen.tolist()]
+
+    def _make_room(self) -> None:
+        count = len(self._twin.catalogue)
+        self._published_ms = grown(self._published_ms, count, NEVER_MS)
+        self._published_score = grown(self._published_score, count, np.inf)
 
 
 def twin_body(twin: Twin, entity: int) -> dict[str, object]:

@@ -65,8 +65,8 @@ def replay_golden(
     try:
         entity, metric = golden["entity"].astype(np.int32), golden["metric"].astype(np.int32)
         time_ms, value = golden["time_ms"].astype(np.int64), golden["value"].astype(np.float64)
-    except KeyError as error:
-        raise BundleError(f"golden.npz has no column {error}") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise BundleError(f"golden.npz lacks a column of readings: {error}") from error
     if len({len(entity), len(metric), len(time_ms), len(value)}) != 1 or not len(entity):
         raise BundleError("golden.npz has columns of different lengths, or none")
     if metric.max() >= len(manifest.metrics) or metric.min() < 0 or entity.min() < 0 or entity.max() > len(entity):
@@ -88,7 +88,10 @@ def self_test(manifest: Manifest, scorer: Scorer, golden: Mapping[str, NDArray[n
         BundleError: The golden file is not usable, or the model is too slow.
     """
     features, scores, _ = replay_golden(manifest, scorer, golden)
-    promised_features, promised = golden["features"].astype(np.float32), golden["scores"].astype(np.float32)
+    try:
+        promised_features, promised = golden["features"].astype(np.float32), golden["scores"].astype(np.float32)
+    except (KeyError, ValueError, TypeError) as error:
+        raise BundleError(f"golden.npz lacks features or scores: {error}") from error
     if features.shape != promised_features.shape or scores.shape != promised.shape:
         raise BundleMismatchError(f"{features.shape} golden features where {promised_features.shape} are promised")
     scale = np.array([spec.scale for spec in manifest.features], np.float32)

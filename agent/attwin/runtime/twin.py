@@ -235,8 +235,12 @@ class Twin:
         }
 
     def load(self, arrays: Arrays) -> bool:
-        """Take over what ``dump`` returned; False, and nothing is changed, where the layout is another one now."""
-        if "layout" not in arrays or arrays["layout"].tobytes() != self._layout():
+        """Take over what ``dump`` returned; False, and nothing is changed, where it does not fit any more.
+
+        It fits as long as the kinds compute the same and every entity in it that is still known has its place;
+        entities that were learned later begin empty.
+        """
+        if "layout" not in arrays or arrays["layout"].tobytes() != self._layout() or not self._places_fit(arrays):
             return False
         parts: dict[str, Arrays] = {}
         for path, array in arrays.items():
@@ -265,13 +269,20 @@ class Twin:
                     states.restore(entity, AlertState.ACTIVE, since_ms)
 
     def _layout(self) -> bytes:
-        """Return what a snapshot depends on: kinds, features, and which entity has which place."""
+        """Return what the columns of a snapshot mean: metrics, windows, grid and features of each kind."""
         facts = (
-            self.catalogue.kinds,
+            [(k.name, [m.name for m in k.metrics], k.windows_ms, k.step_ms) for k in self.catalogue.kinds],
             {kind: model.manifest.features for kind, model in sorted(self.models.items())},
-            [(place, int(self.catalogue.entity_key[place])) for place in self.catalogue.live()],
         )
         return hashlib.sha256(repr(facts).encode()).digest()
+
+    def _places_fit(self, arrays: Arrays) -> bool:
+        keys = arrays["catalogue.entity_key"].tolist()
+        return len(keys) <= len(self.catalogue) and all(
+            self.catalogue.entity_key[place] == key
+            for place, key in enumerate(keys)
+            if self.catalogue.entity_ids[place]
+        )
 
     def _late(self, batch: ReadingBatch) -> NDArray[np.bool_]:
         """Return which readings belong to a tick that is closed."""
@@ -284,10 +295,11 @@ class Twin:
         return late
 
     def _note_newest(self, batch: ReadingBatch) -> None:
-        """Keep the newest reading of every series, the last to arrive where times are equal."""
+        """Keep the newest reading of every series, the last to arrive where times are equal; none from the future."""
         count = self.catalogue.series_count
         self.value, self.time_ms = grown(self.value, count, np.nan), grown(self.time_ms, count, NEVER_MS)
         self.quality = grown(self.quality, count)
+        batch = batch.where((batch.reason & Reason.AHEAD) == 0)
         np.maximum.at(self.time_ms, batch.series, batch.time_ms)
         newest = batch.time_ms == self.time_ms[batch.series]
         self.value[batch.series[newest]] = batch.value[newest]

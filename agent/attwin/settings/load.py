@@ -2,7 +2,7 @@
 
 import zoneinfo
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,12 +18,19 @@ _MOST_INFLIGHT = 65_535
 _SCHEMES = ("mqtt", "mqtts")
 
 
-def load_settings(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
+Inspect = Callable[[Settings, Callable[[str, str], None]], None]
+"""A further check: is given the settings and whom to tell (path, problem)."""
+
+
+def load_settings(
+    path: Path, environment: Mapping[str, str] | None = None, *, inspect: Inspect | None = None
+) -> Settings:
     """Return the settings in ``path``.
 
     Args:
         path: The YAML file.
         environment: Where ``CREDENTIALS_DIRECTORY`` is looked up; the process's own unless given.
+        inspect: Checks what lies beyond the file, once the file itself is right.
 
     Raises:
         SettingsError: Anything is wrong; it carries every problem with file and line.
@@ -32,6 +39,8 @@ def load_settings(path: Path, environment: Mapping[str, str] | None = None) -> S
     settings = reader.read(Settings)
     if settings is not None:
         _check(settings, reader)
+        if inspect and not reader.problems:
+            inspect(settings, reader.report_at)
     if settings is None or reader.problems:
         raise SettingsError(reader.messages())
     # a default is relative to the configuration's folder too

@@ -34,7 +34,16 @@ from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
 from attwin.settings.model import BrokerSettings, KindSettings, RuleSettings, Settings
-from attwin.wiring.models import bind, bundle_path, load_bundle, verify_in_child
+from attwin.wiring.models import (
+    bind,
+    bundle_path,
+    chosen_runtime,
+    load_bundle,
+    metrics_of,
+    read_bundle,
+    verify_in_child,
+)
+from attwin.wiring.reading import tested_models
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _NO_MODEL_STEP_MS = 1000
@@ -53,11 +62,12 @@ class Daemon:
         """
         clock = SystemClock()
         base = base_topic(settings.gateway.id)
-        house = _House(settings)
         path = Path(settings.store.path)
+        demand_tested(settings, path)
+        house = _House(settings)
         store = SqliteStore(path, house.catalogue, gateway=settings.gateway.id, durability=settings.store.durability)
         try:
-            house.test_models(store, clock)
+            house.note_models(store, clock)
             twin = Twin(house.catalogue, house.models, house.rules, most_ahead_ms=settings.limits.ahead)
             book = _restored(store, twin, house, base if settings.upstream else None, clock)
             alert_file = AlertFile(path.with_name("alerts.jsonl"), store.alert_events_after)
@@ -110,7 +120,7 @@ class _House:
             for index, kind in enumerate(settings.kinds.values())
             if kind.model
         }
-        metrics = [_metrics(kind) for kind in settings.kinds.values()]
+        metrics = [metrics_of(kind) for kind in settings.kinds.values()]
         self.models = {
             index: bind(bundle, scorer, metrics[index], self.names[index])
             for index, (bundle, scorer) in self.bundles.items()
@@ -131,12 +141,10 @@ class _House:
             for source in settings.sources
         ]
 
-    def test_models(self, store: SqliteStore, clock: SystemClock) -> None:
-        """Self-test the models that have not passed on this runtime before, and note them as active."""
+    def note_models(self, store: SqliteStore, clock: SystemClock) -> None:
+        """Note the models as active."""
         for index, (bundle, scorer) in self.bundles.items():
             name, manifest = self.names[index], bundle.manifest
-            if not store.was_tested(bundle.sha256, scorer.runtime):
-                verify_in_child(bundle_path(self.settings.kinds[name].model))
             store.note_model(
                 name, manifest.name, manifest.version, bundle.sha256, scorer.runtime, now_ms=clock.now_ms()
             )
@@ -155,12 +163,33 @@ class _House:
         return {"attwin": attwin.__version__, "site": self.settings.gateway.site, "store": store_id, "models": models}
 
 
+def demand_tested(settings: Settings, database: Path) -> None:
+    """Self-test, in a process of its own, every model that has not served on this runtime before.
+
+    A damaged model can abort the process that loads it, so this comes before the agent loads any.
+
+    Raises:
+        BundleError: A model does not compute what it promises.
+    """
+    paths = [bundle_path(kind.model) for kind in settings.kinds.values() if kind.model]
+    if paths:
+        runtime, tested = chosen_runtime(), tested_models(database)
+        for path in paths:
+            if (read_bundle(path).sha256, runtime) not in tested:
+                verify_in_child(path)
+
+
 def _restored(store: SqliteStore, twin: Twin, house: _House, base: str | None, clock: SystemClock) -> AlertBook:
     """Bring the twin to where the last commit left it, and return the alerts that are active."""
     _replay(store, twin, house.names)
     for entity, entity_settings in house.settings.entities.items():
-        if twin.catalogue.find(entity) is None:
-            twin.catalogue.add(entity, house.names.index(entity_settings.kind))
+        kind, known = house.names.index(entity_settings.kind), twin.catalogue.find(entity)
+        if known is not None and twin.catalogue.entity_kind[known] != kind:
+            store.forget_entity(int(twin.catalogue.entity_key[known]), now_ms=clock.now_ms())
+            twin.forget(known)
+            known = None
+        if known is None:
+            twin.catalogue.add(entity, kind)
     book = AlertBook(house.rules, twin.catalogue, store.active_alerts(), next_alert=store.next_alert())
     _end_orphans(store, book, house.rules, base, clock.now_ms())
     twin.set_active({key: facts.since_ms for key, facts in book.active.items()})
@@ -227,19 +256,6 @@ def _end_orphans(store: SqliteStore, book: AlertBook, rules: Sequence[Rule], bas
     drafts = [d for c in changes for d in alert_drafts(base, c.before, c.after)] if base else []
     if changes:
         store.commit(Commit(alerts=changes, drafts=drafts, now_ms=now_ms))
-
-
-def _metrics(kind: KindSettings) -> tuple[Metric, ...]:
-    return tuple(
-        Metric(
-            name=name,
-            unit=metric.unit,
-            low=-np.inf if metric.min is None else metric.min,
-            high=np.inf if metric.max is None else metric.max,
-            every_ms=metric.every or 0,
-        )
-        for name, metric in kind.metrics.items()
-    )
 
 
 def _kind(name: str, settings: KindSettings, metrics: tuple[Metric, ...], model: KindModel | None) -> Kind:

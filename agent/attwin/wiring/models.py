@@ -4,22 +4,26 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+import attwin
 from attwin.adapters.arrays import pack_arrays
 from attwin.adapters.bundle_zip import Bundle, read_bundle, write_bundle
 from attwin.adapters.clock import SystemClock
-from attwin.adapters.tflite import RUNTIMES, TfliteScorer, load_engine, probe
+from attwin.adapters.tflite import RUNTIMES, TfliteScorer, chosen_runtime, load_engine, probe
 from attwin.core.catalogue import Metric
 from attwin.core.errors import BundleError, BundleMismatchError, ScorerError
 from attwin.core.manifest import Manifest
 from attwin.ports import Scorer
 from attwin.runtime.selftest import SelfTest, replay_golden, self_test
 from attwin.runtime.twin import KindModel
+from attwin.settings.model import KindSettings, Settings
 
-__all__ = ["pack_arrays", "replay_golden", "write_bundle"]
+__all__ = ["chosen_runtime", "pack_arrays", "read_bundle", "replay_golden", "write_bundle"]
 
 _TEST_SECONDS = 30
 _TEST_MEMORY = 4 * 1024**3
@@ -43,11 +47,18 @@ class RuntimeFinding:
 
 
 def bundle_path(text: str) -> Path:
-    """Return the file that a ``model:`` setting names."""
+    """Return the file that a ``model:`` setting names.
+
+    Raises:
+        BundleError: It names a built-in model that does not exist.
+    """
     name = text.rpartition(BUILT_IN)[2]
-    if BUILT_IN in text and name.isidentifier():
-        return Path(__file__).parent.parent / "data" / f"{name}.zip"
-    return Path(text)
+    if BUILT_IN not in text:
+        return Path(text)
+    known = {path.stem: path for path in (Path(__file__).parent.parent / "data").glob("*.zip")}
+    if name not in known:
+        raise BundleError(f"no built-in model is called `{name}`; there is {', '.join(sorted(known))}")
+    return known[name]
 
 
 def load_model(model: bytes, *, inputs: int, runtime: str = "") -> TfliteScorer:
@@ -70,6 +81,7 @@ def load_bundle(path: Path, *, runtime: str = "") -> tuple[Bundle, Scorer]:
     """
     bundle = read_bundle(path)
     manifest = bundle.manifest
+    _demand_limits(bundle)
     scorer = load_model(bundle.model, inputs=len(manifest.features) + len(manifest.masks), runtime=runtime)
     for what, promised, found in zip(
         ("input", "output"), (manifest.input, manifest.output), scorer.quantisation, strict=True
@@ -77,6 +89,22 @@ def load_bundle(path: Path, *, runtime: str = "") -> tuple[Bundle, Scorer]:
         if promised != found:
             raise BundleMismatchError(f"{path}: the {what} is stored as {found}, the manifest says {promised}")
     return bundle, scorer
+
+
+def _demand_limits(bundle: Bundle) -> None:
+    """Refuse a bundle that is too large for its own limits, or made for a newer agent."""
+    manifest = bundle.manifest
+    if len(bundle.model) > manifest.limits.file_bytes:
+        raise BundleError(f"a model of {len(bundle.model)} bytes; its limit is {manifest.limits.file_bytes}")
+    if _release(manifest.minimum_agent) > _release(attwin.__version__):
+        raise BundleError(f"made for attwin {manifest.minimum_agent} or newer; this is {attwin.__version__}")
+
+
+def _release(version: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in version.split("."))
+    except ValueError:
+        raise BundleError(f"`{version}` is no version such as 0.1.0") from None
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -126,13 +154,18 @@ def bind(bundle: Bundle, scorer: Scorer, metrics: Sequence[Metric], kind: str) -
     Raises:
         BundleMismatchError: The kind lacks a metric of the model, or has it in another unit.
     """
-    manifest = bundle.manifest
-    own = {metric.name: (place, metric.unit) for place, metric in enumerate(metrics)}
-    problems = [f"`{m.name}` is missing" for m in manifest.metrics if m.name not in own]
+    _demand_fit(bundle.manifest, metrics, kind)
+    place = {metric.name: index for index, metric in enumerate(metrics)}
+    return KindModel(bundle.manifest, scorer, [place[m.name] for m in bundle.manifest.metrics])
+
+
+def _demand_fit(manifest: Manifest, metrics: Sequence[Metric], kind: str) -> None:
+    units = {metric.name: metric.unit for metric in metrics}
+    problems = [f"`{m.name}` is missing" for m in manifest.metrics if m.name not in units]
     problems += [
-        f"`{m.name}` is in `{own[m.name][1]}`, the model wants `{m.unit}`"
+        f"`{m.name}` is in `{units[m.name]}`, the model wants `{m.unit}`"
         for m in manifest.metrics
-        if m.name in own and own[m.name][1] != m.unit
+        if units.get(m.name, m.unit) != m.unit
     ]
     if manifest.kind != kind:
         problems.append(f"the model is for kind `{manifest.kind}`")
@@ -140,7 +173,32 @@ def bind(bundle: Bundle, scorer: Scorer, metrics: Sequence[Metric], kind: str) -
         raise BundleMismatchError(
             f"model {manifest.name} version {manifest.version} does not fit kind `{kind}`: {'; '.join(problems)}"
         )
-    return KindModel(manifest, scorer, [own[m.name][0] for m in manifest.metrics])
+
+
+def metrics_of(kind: KindSettings) -> tuple[Metric, ...]:
+    """Return the metrics of a configured kind."""
+    return tuple(
+        Metric(
+            name=name,
+            unit=metric.unit,
+            low=-np.inf if metric.min is None else metric.min,
+            high=np.inf if metric.max is None else metric.max,
+            every_ms=metric.every or 0,
+        )
+        for name, metric in kind.metrics.items()
+    )
+
+
+def inspect_models(settings: Settings, report: Callable[[str, str], None]) -> None:
+    """Report every model of a configuration that is no bundle, does not fit its kind or fails its self-test."""
+    for name, kind in settings.kinds.items():
+        if kind.model:
+            try:
+                path = bundle_path(kind.model)
+                _demand_fit(read_bundle(path).manifest, metrics_of(kind), name)
+                verify_in_child(path)
+            except BundleError as error:
+                report(f"kinds.{name}.model", str(error))
 
 
 def probe_runtimes() -> list[RuntimeFinding]:

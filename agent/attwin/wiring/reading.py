@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attwin.adapters.control_socket import ask, control_path
 from attwin.adapters.sqlite_database import open_reader
-from attwin.core.errors import AgentAwayError, DataError
+from attwin.core.errors import AgentAwayError, DataError, StoreError
 
 _TWINS = """
 select e.id, e.name as entity, e.kind as kind, s.score as attention, s.time_ms as attention_ms, s.missing as missing
@@ -100,6 +100,18 @@ def alert_events(
             "select id, body from alert_events where id > ? and id <= ? order by id", (first, newest)
         ).fetchall()
     return newest, [{"event": event, **json.loads(body)} for event, body in rows]
+
+
+def tested_models(database: Path) -> set[tuple[str, str]]:
+    """Return (hash, runtime) of every model that has served here; none where there is no database yet."""
+    try:
+        with closing(open_reader(database)) as connection:
+            return {
+                (str(sha256), str(runtime))
+                for sha256, runtime in connection.execute("select sha256, runtime from models")
+            }
+    except StoreError:
+        return set()
 
 
 def count_rows(database: Path, table: str) -> int:
