@@ -1,15 +1,15 @@
 """``attwin-convert``: the command line of the workstation side."""
 
 import dataclasses
+import importlib.util
 import json
 from pathlib import Path
 from typing import Self
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import attwin
+from attwin.core.errors import DataError
 from attwin.core.manifest import Figures
 from attwin.wiring.command_line import run_command
 from attwin.wiring.models import bundle_path
@@ -32,7 +32,11 @@ def cli() -> None:
 def train_command(dataset: Path, out: Path, *, as_json: bool) -> None:
     """Train the model of DATASET, a YAML description, and write its bundle."""
     settings = load_dataset(dataset)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    missing = [name for name in ("tensorflow", "keras", "rich") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DataError(f"training needs {', '.join(missing)}: pip install 'attwin[converter]'")
+    if not out.absolute().parent.is_dir():
+        raise DataError(f"--out: no folder {out.absolute().parent}")
     with _Bars() as bars:
         trained = train(settings, out, Listener(stage=bars.stage, step=bars.step))
     if as_json:
@@ -78,6 +82,15 @@ class _Bars:
     """One progress bar a stage on a terminal; one line a stage elsewhere."""
 
     def __init__(self) -> None:
+        from rich.console import Console  # noqa: PLC0415 -- an extra, whose absence `train` tells first
+        from rich.progress import (  # noqa: PLC0415 -- the same
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
         self._console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),

@@ -107,7 +107,7 @@ def test_doctor_names_the_runtime_that_runs() -> None:
         pytest.param(("score", "--bundle", "builtin:occupancy", "none.csv"), "none.csv: cannot be read", id="no file"),
         pytest.param(("score", "--bundle", "none.zip", "none.csv"), "none.zip: cannot be read", id="no bundle"),
         pytest.param(("publish", "none.csv"), "none.csv: cannot be read", id="nothing to publish"),
-        pytest.param(("model", "show", "builtin:none"), "cannot be read", id="no such model"),
+        pytest.param(("model", "show", "builtin:none"), "no built-in model is called `none`", id="no such model"),
     ],
 )
 def test_a_wrong_argument_gets_a_message_and_no_traceback(command: tuple[str, ...], message: str) -> None:

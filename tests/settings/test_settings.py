@@ -100,7 +100,9 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
             "    for: 5m", "    for: 5m\n    for: 6m", "`for` stands twice; the first is in line 16", id="twice"
         ),
         pytest.param("kinds:", "kinds: [", "not YAML", id="no YAML"),
-        pytest.param("version: 1", "version: 1\nbase: &a {x: 1}\nmore: {<<: *a}", "merge keys", id="merge key"),
+        pytest.param(
+            "version: 1", "version: 1\nbase: &a {x: 1}\nmore: {<<: *a}", "aliases (*name) are not read", id="alias"
+        ),
     ],
 )
 def test_a_wrong_value_gets_a_clear_message(tmp_path: Path, old: str, new: str, expected: str | None) -> None:
@@ -182,7 +184,7 @@ def test_the_schema_describes_every_setting() -> None:
     assert walk(json_schema(), "") == []
 
 
-@given(st.integers(0, 10**12))
+@given(st.integers(0, 36_525 * 86_400_000))
 def test_a_duration_reads_back(duration_ms: int) -> None:
     """The printed form of a duration means the same."""
     assert parse_duration(format_duration(duration_ms)) == duration_ms

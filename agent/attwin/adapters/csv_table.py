@@ -1,6 +1,8 @@
 """CSV files as columns of text, with messages that name the line."""
 
 import csv
+import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ _MISSING = frozenset(("", "na", "nan", "null", "none", "n/a", "?"))
 _DELIMITERS = ",;\t"
 _FIRST_MS_NUMBER = 1e11
 """A numeric time from here on is in milliseconds: in seconds it would be after the year 5138."""
+_LATEST_MS = float(1 << 43)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -61,7 +64,7 @@ class Table:
         """
         texts = self.texts(name)
         try:
-            return np.array([np.nan if t.lower() in _MISSING else float(t) for t in texts])
+            return np.array([np.nan if t.lower() in _MISSING else _finite(t) for t in texts])
         except ValueError:
             place = next(i for i, t in enumerate(texts) if t.lower() not in _MISSING and not _is_number(t))
             raise DataError(
@@ -104,7 +107,7 @@ def read_table(path: Path) -> Table:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
     head = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(), delimiter=max(_DELIMITERS, key=head.count))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=head.count))
     try:
         cells = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
@@ -132,9 +135,16 @@ def find_time_column(names: Sequence[str]) -> str | None:
     return next((name for word in usual for name in names if plain_name(name) == word), None)
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not finite")
+    return number
+
+
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        _finite(text)
     except ValueError:
         return False
     return True
@@ -148,6 +158,8 @@ def parse_time_ms(text: str, zone: ZoneInfo) -> int:
     """
     if _is_number(text):
         number = float(text)
+        if abs(number) >= _LATEST_MS:
+            raise ValueError(f"{text} is after 2248")
         return round(number if abs(number) >= _FIRST_MS_NUMBER else number * 1000)
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:

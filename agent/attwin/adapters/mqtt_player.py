@@ -15,6 +15,7 @@ from attwin.core.errors import LinkDownError
 _CONNECT_SECONDS = 10.0
 _DRAIN_SECONDS = 30.0
 _MOST_IN_FLIGHT = 100
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,9 @@ class Player:
         for reading in readings:
             if stop.wait(max(0.0, started + reading.after_s - time.monotonic())):
                 break
-            if not self._room.acquire(timeout=_DRAIN_SECONDS):
+            if not self._acquire(stop):
+                if stop.is_set():
+                    break
                 raise LinkDownError(
                     f"{self._where}: no acknowledgement for {_DRAIN_SECONDS:g} s after {count} readings"
                 )
@@ -87,6 +90,14 @@ class Player:
             if not info.is_published():
                 raise LinkDownError(f"{self._where}: the last of {count} readings were not acknowledged")
         return count
+
+    def _acquire(self, stop: threading.Event) -> bool:
+        """Wait for room in the window, but not after ``stop``."""
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while not self._room.acquire(timeout=_LOOK_SECONDS):
+            if stop.is_set() or time.monotonic() > deadline:
+                return False
+        return True
 
     def close(self) -> None:
         """Disconnect."""

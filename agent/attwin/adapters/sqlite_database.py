@@ -36,7 +36,6 @@ def open_writer(path: Path, *, durability: str) -> tuple[sqlite3.Connection, int
         StoreError: Another agent has it, it is of a newer schema, or it is no usable database.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(f"{path.parent}: {error.strerror}; the database cannot be kept there") from error
@@ -73,7 +72,10 @@ def open_reader(path: Path) -> sqlite3.Connection:
         raise StoreError(f"{path}: no database there; has the agent run?")
     connection = None
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        # a cleanly stopped file in a folder that the reader may not write has no -shm, and none can be made
+        alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+        address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+        connection = sqlite3.connect(address, uri=True, isolation_level=None)
         connection.execute("pragma query_only = on")
         connection.execute("pragma busy_timeout = 5000")
         _refuse_newer(connection, path)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -28,6 +29,8 @@ from attwin.ports import AlertChange, Commit, Counts, ScoreRow
 _MOST_REJECT_BYTES = 10_000_000
 _REFILL_MS = 3_600_000
 
+log = logging.getLogger("attwin")
+
 
 class SqliteStore:
     """Implements ``ports.Store``. The only writer of its file."""
@@ -40,7 +43,7 @@ class SqliteStore:
             self._connection.execute("insert or ignore into meta values ('store_id', ?)", (uuid.uuid4().hex[:8],))
             for lane in LANES:
                 self._connection.execute("insert or ignore into lanes values (?, 1)", (lane,))
-        self._store_id = self._meta("store_id")
+        self._store_id = self.meta("store_id")
         self._prefix = f"{gateway}:{self._store_id}"
         self._saved_entities: set[int] = set()
         self._in_flight: dict[str, int] = dict.fromkeys(LANES, 0)
@@ -173,6 +176,16 @@ class SqliteStore:
             return {}, 0
         return unpack_arrays(row[2]), int(row[0])
 
+    def set_meta(self, name: str, value: str) -> None:
+        """Keep a fact about this database."""
+        with self._transaction():
+            self._connection.execute("insert or replace into meta values (?, ?)", (name, value))
+
+    def meta(self, name: str) -> str:
+        """Return a fact, empty where there is none."""
+        row = self._connection.execute("select value from meta where name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
     def recent_position(self) -> int:
         """Return the journal position an hour ago, from where windows are refilled when there is no snapshot."""
         since = time.time_ns() // 1_000_000 - _REFILL_MS
@@ -180,11 +193,14 @@ class SqliteStore:
         return int(row[0] or 0)
 
     def segments_after(self, position: int) -> Iterator[Segment]:
-        """Yield the journal's segments after a position, oldest first."""
-        for (body,) in self._connection.execute(
-            "select body from journal where id > ? and readings > 0 order by id", (position,)
+        """Yield the journal's segments after a position, oldest first; a damaged one is left out and said."""
+        for number, readings, body in self._connection.execute(
+            "select id, readings, body from journal where id > ? and readings > 0 order by id", (position,)
         ):
-            yield decode(body)
+            try:
+                yield decode(body)
+            except ValueError as error:
+                log.error("journal=%d readings=%d lost=replay problem=%r", number, readings, str(error))
 
     def forget_entity(self, key: int, *, now_ms: int) -> None:
         """Mark an entity as forgotten; what is stored of it stays readable."""
@@ -227,9 +243,6 @@ class SqliteStore:
     def _one(self, query: str) -> int | str:
         value: int | str = self._connection.execute(query).fetchone()[0]
         return value
-
-    def _meta(self, name: str) -> str:
-        return str(self._connection.execute("select value from meta where name = ?", (name,)).fetchone()[0])
 
     def _save_entities(self, now_ms: int) -> None:
         if len(self._saved_entities) == self._catalogue.live_count:

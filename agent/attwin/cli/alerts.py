@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -27,9 +28,13 @@ def command() -> None:
 @json_option
 def list_(config: Path, *, everything: bool, as_json: bool) -> None:
     """List active alerts, newest last."""
-    rows = alerts_of(Path(load_settings(config).store.path), everything=everything)
+    settings = load_settings(config)
+    rows = alerts_of(Path(settings.store.path), everything=everything)
     if not as_json:
-        rows = [{**row, "since": time_text(row["since_ms"]), "time": time_text(row["time_ms"])} for row in rows]
+        zone = ZoneInfo(settings.gateway.zone)
+        rows = [
+            {**row, "since": time_text(row["since_ms"], zone), "time": time_text(row["time_ms"], zone)} for row in rows
+        ]
     print_rows(rows, _COLUMNS, as_json=as_json, empty="No alert." if everything else "No active alert.")
 
 
@@ -40,13 +45,15 @@ def list_(config: Path, *, everything: bool, as_json: bool) -> None:
 @json_option
 def tail(config: Path, lines: int, *, follow: bool, as_json: bool) -> None:
     """Print alert events as they happen, until Ctrl-C."""
-    for event in _events(Path(load_settings(config).store.path), lines, follow=follow):
+    settings = load_settings(config)
+    zone = ZoneInfo(settings.gateway.zone)
+    for event in _events(Path(settings.store.path), lines, follow=follow):
         if as_json:
             click.echo(json.dumps(event))
             continue
         state = click.style(f"{event['state']:8}", fg=_STATE_COLOURS.get(str(event["state"])))
         click.echo(
-            f"{time_text(event['time_ms'])}  {state}{event['severity']:9} {event['entity']}  {event['rule']}  "
+            f"{time_text(event['time_ms'], zone)}  {state}{event['severity']:9} {event['entity']}  {event['rule']}  "
             f"{event['subject']} {event['value']:.4g} (level {event['threshold']:g})"
         )
 

@@ -4,8 +4,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +18,7 @@ from attwin.wiring.demo import Demo, Moment, Summary, running_demo
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
+    from rich.text import Text
 
 _LOOK_SECONDS = 0.5
 _LINES_KEPT = 8
@@ -56,6 +57,8 @@ def command(speed: float, seconds: float | None, keep: Path | None, *, embedded:
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attwin-demo-")))
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise click.BadParameter(f"{folder} is not empty; the sums are those of one demo", param_hint="--keep")
         interrupted = stack.enter_context(_interrupts())
         demo = stack.enter_context(running_demo(folder, speed=speed, embedded=embedded))
         with _view(demo, speed) as view:
@@ -98,15 +101,17 @@ def _view(demo: Demo, speed: float) -> Iterator[View]:
 
 
 class PlainView:
-    """Plain lines: every alert, and the twins now and then."""
+    """Plain lines: every alert, and the twins and what arrived upstream now and then."""
 
     def __init__(self) -> None:
         self._next = 0.0
+        self._topics: Counter[str] = Counter()
 
     def show(self, moment: Moment) -> None:
         """Print what is new."""
         for event in moment.events:
             click.echo(f"alert     {_event_text(event)}")
+        self._topics.update(arrival.topic for arrival in moment.arrivals)
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _PLAIN_EVERY_SECONDS
@@ -114,8 +119,9 @@ class PlainView:
             score = twin.get("attention")
             if isinstance(score, float):
                 click.echo(f"twin      {twin['entity']} {time_text(twin['attention_ms'])} attention {score:.3f}")
-        for topic, count in _topics(moment).items():
-            click.echo(f"upstream  {topic} {count}")
+        for topic, count in self._topics.items():
+            click.echo(f"upstream  {topic} ({count} message{'' if count == 1 else 's'})")
+        self._topics.clear()
 
 
 class LiveView:
@@ -131,13 +137,12 @@ class LiveView:
         """Draw the twins, the alerts and what arrived upstream."""
         from rich.console import Group  # noqa: PLC0415 -- the extra `demo` brings rich
         from rich.panel import Panel  # noqa: PLC0415 -- the same
-        from rich.text import Text  # noqa: PLC0415 -- the same; payloads hold brackets, which are markup to rich
 
         self._events.extend(_event_text(event) for event in moment.events)
-        self._arrivals.extend(f"{a.topic} {a.payload.decode(errors='replace')[:80]}" for a in moment.arrivals)
+        self._arrivals.extend(f"{a.topic} {a.payload.decode(errors='replace')}" for a in moment.arrivals)
         counters = f"{moment.status.get('readings_stored_total', 0)} readings stored"
-        alerts = Panel(Text("\n".join(self._events) or "none yet"), title="alerts")
-        arrived = Panel(Text("\n".join(self._arrivals) or "nothing yet"), title="arrived upstream")
+        alerts = Panel(_cut(self._events, "none yet"), title="alerts")
+        arrived = Panel(_cut(self._arrivals, "nothing yet"), title="arrived upstream")
         title = f"[bold]attwin demo[/bold]  {self._title}  {counters}"
         self._live.update(Group(title, _twin_table(moment), alerts, arrived), refresh=True)
 
@@ -146,7 +151,7 @@ def _twin_table(moment: Moment) -> "Table":
     from rich.table import Table  # noqa: PLC0415 -- the extra `demo` brings rich
 
     table = Table(title="twins")
-    for column in ("entity", "time (UTC)", "attention", "", "temperature", "light", "co2", "alerts"):
+    for column in ("entity", "time (UTC)", "attention", "0 to 1", "temperature", "light", "co2", "alerts"):
         table.add_column(column)
     for twin in moment.twins:
         score = twin.get("attention")
@@ -163,18 +168,18 @@ def _twin_table(moment: Moment) -> "Table":
     return table
 
 
+def _cut(lines: Iterable[str], empty: str) -> "Text":
+    """Return lines that end in an ellipsis where the terminal does; brackets in them are no markup."""
+    from rich.text import Text  # noqa: PLC0415 -- the extra `demo` brings rich
+
+    return Text("\n".join(lines) or empty, no_wrap=True, overflow="ellipsis")
+
+
 def _event_text(event: dict[str, object]) -> str:
     return (
         f"{time_text(event['time_ms'])} {event['state']} {event['rule']} at {event['entity']}: "
         f"{event['subject']} {event['value']:.4g}"
     )
-
-
-def _topics(moment: Moment) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for arrival in moment.arrivals:
-        counts[arrival.topic] = counts.get(arrival.topic, 0) + 1
-    return counts
 
 
 def _print(summary: Summary) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -34,7 +34,9 @@ def json_option(function: F) -> F:
 
 def _default_config() -> Path:
     local = Path(_DEFAULT_CONFIG)
-    return local if local.exists() or not _SYSTEM_CONFIG.exists() else _SYSTEM_CONFIG
+    if not local.exists() and not _SYSTEM_CONFIG.exists():
+        raise click.UsageError(f"no ./{_DEFAULT_CONFIG} and no {_SYSTEM_CONFIG}; name one with --config")
+    return local if local.exists() else _SYSTEM_CONFIG
 
 
 def print_rows(rows: Iterable[dict[str, object]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
@@ -63,11 +65,11 @@ def print_facts(facts: dict[str, object], *, as_json: bool) -> None:
         click.echo(f"{name.ljust(width)}  {_cell(value)}")
 
 
-def time_text(time_ms: object) -> str:
-    """Return a time as people read it, in UTC."""
+def time_text(time_ms: object, zone: tzinfo = UTC) -> str:
+    """Return a time as people of a time zone read it; empty for none."""
     if not isinstance(time_ms, int):
         return ""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(time_ms / 1000, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def _cell(value: object) -> str:

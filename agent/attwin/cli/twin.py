@@ -1,6 +1,7 @@
 """``attwin twin``: the twins."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -19,12 +20,14 @@ def command() -> None:
 @json_option
 def list_(config: Path, *, as_json: bool) -> None:
     """List all entities with their attention."""
-    rows = twins_of(Path(load_settings(config).store.path))
+    settings = load_settings(config)
+    rows = twins_of(Path(settings.store.path))
     if not as_json:
-        rows = [{**row, "time": time_text(row.get("attention_ms"))} for row in rows]
+        zone = ZoneInfo(settings.gateway.zone)
+        rows = [{**row, "newest": time_text(_newest_ms(row), zone)} for row in rows]
     print_rows(
         rows,
-        ("entity", "kind", "attention", "time", "missing", "stale", "alerts"),
+        ("entity", "kind", "attention", "newest", "missing", "stale", "alerts"),
         as_json=as_json,
         empty="No entity is known yet.",
     )
@@ -36,12 +39,19 @@ def list_(config: Path, *, as_json: bool) -> None:
 @json_option
 def show(entity: str, config: Path, *, as_json: bool) -> None:
     """Show the newest readings and the attention of ENTITY."""
-    facts = twin_of_entity(Path(load_settings(config).store.path), entity)
+    settings = load_settings(config)
+    facts = twin_of_entity(Path(settings.store.path), entity)
     if not as_json:
+        zone = ZoneInfo(settings.gateway.zone)
         facts = {
-            name.removesuffix("_ms") + " time" if name.endswith("_ms") else name: time_text(value)
+            name.removesuffix("_ms") + " time" if name.endswith("_ms") else name: time_text(value, zone)
             if name.endswith("_ms")
             else value
             for name, value in facts.items()
         }
     print_facts(facts, as_json=as_json)
+
+
+def _newest_ms(row: dict[str, object]) -> int | None:
+    """Return the time of an entity's newest reading, or of its attention."""
+    return max((value for name, value in row.items() if name.endswith("_ms") and isinstance(value, int)), default=None)

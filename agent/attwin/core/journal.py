@@ -68,9 +68,12 @@ def decode(body: bytes) -> Segment:
         raise ValueError(f"journal segment of version {version}; this agent reads {_VERSION}")
     at = 0
     columns = []
-    for kind in ("<i4", f"<u{time_width}", f"<f{value_width}", "u1", "<u2"):
-        columns.append(np.frombuffer(raw, kind, count, at))
-        at += columns[-1].nbytes
+    try:
+        for kind in ("<i4", f"<u{time_width}", f"<f{value_width}", "u1", "<u2"):
+            columns.append(np.frombuffer(raw, kind, count, at))
+            at += columns[-1].nbytes
+    except TypeError as error:
+        raise ValueError(f"not a journal segment: {error}") from error
     key, offset, value, quality, reason = columns
     return Segment(
         series_key=key.astype(np.int64),

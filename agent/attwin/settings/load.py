@@ -15,6 +15,7 @@ from attwin.settings.model import BrokerSettings, KindSettings, RuleSettings, Se
 from attwin.settings.reader import Reader, did_you_mean
 
 _MOST_INFLIGHT = 65_535
+_LEAST_KEEPALIVE_MS, _MOST_KEEPALIVE_MS = 1_000, 65_535_000
 _SCHEMES = ("mqtt", "mqtts")
 
 
@@ -65,7 +66,17 @@ def _check(settings: Settings, reader: Reader) -> None:
     for name, count in Counter(rule.name for rule in settings.rules).items():
         if count > 1:
             reader.report_at("rules", f"{count} rules are called `{name}`; a name must be unique")
+    for topic, count in Counter(_filter(source.topic) for source in settings.sources).items():
+        if topic and count > 1:
+            reader.report_at("sources", f"{count} sources have topics like `{topic}`; a topic belongs to one source")
     _check_limits(settings, reader)
+
+
+def _filter(topic: str) -> str:
+    try:
+        return compile_template(topic).topic_filter
+    except ValueError:
+        return ""
 
 
 def _check_limits(settings: Settings, reader: Reader) -> None:
@@ -124,6 +135,8 @@ def _check_broker(broker: BrokerSettings, where: str, reader: Reader) -> None:
         reader.report_at(f"{where}.password_file", "beside `password`; keep one of them")
     if bool(broker.cert_file) != bool(broker.key_file):
         reader.report_at(where, "cert_file and key_file go together")
+    if not _LEAST_KEEPALIVE_MS <= broker.keepalive <= _MOST_KEEPALIVE_MS:
+        reader.report_at(f"{where}.keepalive", "1s to 65535s")
     if not 1 <= broker.inflight <= _MOST_INFLIGHT:
         reader.report_at(f"{where}.inflight", f"1 to {_MOST_INFLIGHT}, not {broker.inflight}")
     for name in ("password_file", "ca_file", "cert_file", "key_file"):
@@ -194,15 +207,20 @@ def _check_rule(rule: RuleSettings, where: str, settings: Settings, reader: Read
             reader.report_at(f"{where}.when", "with `below:` goes `clear_above:`, at or above that level")
 
 
+_USUAL_UNITS = {
+    **dict.fromkeys(("degc", "°c", "celsius", "degf", "°f"), "Cel"),
+    "lux": "lx",
+    "pct": "%",
+    "percent": "%",
+    "seconds": "s",
+    "second": "s",
+    "sec": "s",
+    "minutes": "min",
+}
+
+
 def _unit_advice(unit: str) -> str:
-    common = {
-        "C": "Cel",
-        "degC": "Cel",
-        "°C": "Cel",
-        "celsius": "Cel",
-        "%RH": "%RH",
-        "lux": "lx",
-        "count": "1",
-        "pct": "%",
-    }
-    return f"did you mean `{common[unit]}`?" if unit in common else did_you_mean(unit, sorted(UNITS))
+    if unit.lower() in _USUAL_UNITS:
+        return f"did you mean `{_USUAL_UNITS[unit.lower()]}`?"
+    advice = did_you_mean(unit, sorted(UNITS))
+    return advice if advice.startswith("did") else "symbols are such as Cel, %RH, lx, ppm, s, m/s; 1 is a plain number"

@@ -17,7 +17,7 @@ class GatewaySettings:
     Attributes:
         id: The gateway's id, part of every topic upstream.
         site: The site it belongs to.
-        zone: IANA time zone of the site, for what people read.
+        zone: IANA time zone of the site: of what commands print, and of ISO times without an offset.
     """
 
     id: str

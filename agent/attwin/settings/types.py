@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_MOST_MS = 36_525 * 86_400_000
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
@@ -47,7 +48,10 @@ def parse_duration(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if not match:
         raise ValueError(f"a duration such as 5s or 2m, not `{text}`")
-    return round(float(match[1]) * _UNITS_MS[match[2]])
+    duration_ms = float(match[1]) * _UNITS_MS[match[2]]
+    if duration_ms > _MOST_MS:
+        raise ValueError(f"a duration of at most 100 years, not `{text[:20]}`")
+    return round(duration_ms)
 
 
 def format_duration(duration_ms: int) -> str:

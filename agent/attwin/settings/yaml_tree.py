@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 _MOST_DEPTH = 40
+_MOST_DIGITS = 40
 _MOST_BYTES = 1_000_000
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -60,7 +61,13 @@ def read_tree(path: Path, report: Report) -> Node | None:  # noqa: PLR0911 -- on
         report(raw[: error.start].count(b"\n") + 1, "not UTF-8 text")
         return None
     try:
-        document = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        for event in yaml.parse(text, Loader=loader):
+            if isinstance(event, yaml.AliasEvent):
+                mark = event.start_mark
+                report(mark.line + 1 if mark else 0, "aliases (*name) are not read; write the settings out")
+                return None
+        document = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         report(mark.line + 1 if mark else 0, f"not YAML: {error.problem or error.context}")
@@ -114,6 +121,8 @@ def _scalar(node: yaml.Node) -> str | int | float | bool | None:
         return text
     if text in _WORDS:
         return _WORDS[text]
+    if len(text) > _MOST_DIGITS:
+        return text
     if _INT.fullmatch(text):
         return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
     if _FLOAT.fullmatch(text):

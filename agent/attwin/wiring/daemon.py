@@ -1,7 +1,7 @@
 """The agent, put together from its configuration."""
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ from attwin.core.routes import Routes, Source
 from attwin.core.rules import ATTENTION, Rule
 from attwin.core.topics import compile_template
 from attwin.core.types import ReadingBatch
-from attwin.ports import Commit
+from attwin.ports import Clock, Commit
 from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.commands import Commands
@@ -43,10 +43,11 @@ from attwin.wiring.models import (
     read_bundle,
     verify_in_child,
 )
-from attwin.wiring.reading import tested_models
+from attwin.wiring.reading import CONTROL, tested_models
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _NO_MODEL_STEP_MS = 1000
+_ALERTS_WRITTEN = "alerts_written"
 
 
 class Daemon:
@@ -69,8 +70,15 @@ class Daemon:
         try:
             house.note_models(store, clock)
             twin = Twin(house.catalogue, house.models, house.rules, most_ahead_ms=settings.limits.ahead)
-            book = _restored(store, twin, house, base if settings.upstream else None, clock)
-            alert_file = AlertFile(path.with_name("alerts.jsonl"), store.alert_events_after)
+            entities = {name: entity.kind for name, entity in settings.entities.items()}
+            upstream_base = base if settings.upstream else None
+            book = restore(store, twin, house.names, entities, house.rules, upstream_base, clock)
+            alert_file = AlertFile(
+                path.with_name("alerts.jsonl"),
+                store.alert_events_after,
+                written=int(store.meta(_ALERTS_WRITTEN) or 0),
+                note=lambda event: store.set_meta(_ALERTS_WRITTEN, str(event)),
+            )
             alert_file.catch_up()
             info = house.info(store.store_id)
             upstream = settings.upstream
@@ -93,6 +101,7 @@ class Daemon:
                 lasting=frozenset(settings.entities),
             )
             self._control = ControlServer(control_path(path), Commands(self.agent, info).answer)
+            store.set_meta(CONTROL, str(self._control.path))
         except BaseException:
             store.close()
             raise
@@ -179,19 +188,37 @@ def demand_tested(settings: Settings, database: Path) -> None:
                 verify_in_child(path)
 
 
-def _restored(store: SqliteStore, twin: Twin, house: _House, base: str | None, clock: SystemClock) -> AlertBook:
-    """Bring the twin to where the last commit left it, and return the alerts that are active."""
-    _replay(store, twin, house.names)
-    for entity, entity_settings in house.settings.entities.items():
-        kind, known = house.names.index(entity_settings.kind), twin.catalogue.find(entity)
+def restore(
+    store: SqliteStore,
+    twin: Twin,
+    kinds: Sequence[str],
+    entities: Mapping[str, str],
+    rules: Sequence[Rule],
+    base: str | None,
+    clock: Clock,
+) -> AlertBook:
+    """Bring the twin to where the last commit left it, and return the alerts that are active.
+
+    Args:
+        store: What became durable.
+        twin: Empty as yet.
+        kinds: The names of the configured kinds, in their order.
+        entities: The kind of every configured entity.
+        rules: The configured rules.
+        base: Of topics upstream, None where there is no upstream.
+        clock: For what ends now.
+    """
+    _replay(store, twin, kinds)
+    for entity, kind_name in entities.items():
+        kind, known = kinds.index(kind_name), twin.catalogue.find(entity)
         if known is not None and twin.catalogue.entity_kind[known] != kind:
             store.forget_entity(int(twin.catalogue.entity_key[known]), now_ms=clock.now_ms())
             twin.forget(known)
             known = None
         if known is None:
             twin.catalogue.add(entity, kind)
-    book = AlertBook(house.rules, twin.catalogue, store.active_alerts(), next_alert=store.next_alert())
-    _end_orphans(store, book, house.rules, base, clock.now_ms())
+    book = AlertBook(rules, twin.catalogue, store.active_alerts(), next_alert=store.next_alert())
+    _end_orphans(store, book, rules, base, clock.now_ms())
     twin.set_active({key: facts.since_ms for key, facts in book.active.items()})
     return book
 

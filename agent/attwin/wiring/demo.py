@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from attwin.adapters.control_socket import ask, control_path
+from attwin.adapters.control_socket import ask
 from attwin.adapters.mqtt_watcher import Arrival, Watcher
 from attwin.core.errors import AgentAwayError, AttwinError
-from attwin.wiring.reading import alert_events, count_rows, sums_of, twins_of
+from attwin.wiring.reading import alert_events, control_of, count_rows, sums_of, twins_of
 
 _START_SECONDS = 20.0
 _DRAIN_SECONDS = 10.0
@@ -132,7 +132,7 @@ class Demo:
         arrivals = self._watcher.take()
         self._arrived += len(arrivals)
         try:
-            status = ask(control_path(self._database), {"verb": "status"})
+            status = ask(control_of(self._database), {"verb": "status"})
         except AgentAwayError:
             status = {}
         models = status.get("models")
@@ -288,7 +288,7 @@ def _wait_for_agent(database: Path, agent: _Child) -> None:
     while time.monotonic() < deadline:
         agent.demand_alive()
         with contextlib.suppress(AgentAwayError):
-            if ask(control_path(database), {"verb": "status"})["broker"] == "up":
+            if ask(control_of(database), {"verb": "status"})["broker"] == "up":
                 return
         time.sleep(0.05)
     raise DemoError("the agent does not come up")

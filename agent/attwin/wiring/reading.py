@@ -8,6 +8,9 @@ from attwin.adapters.control_socket import ask, control_path
 from attwin.adapters.sqlite_database import open_reader
 from attwin.core.errors import AgentAwayError, DataError, StoreError
 
+CONTROL = "control_socket"
+"""The name under which the agent tells where it listens."""
+
 _TWINS = """
 select e.id, e.name as entity, e.kind as kind, s.score as attention, s.time_ms as attention_ms, s.missing as missing
 from entities e left join scores s on s.entity_id = e.id
@@ -24,6 +27,16 @@ from alerts where ? or state = 'active' order by id
 """
 
 
+def control_of(database: Path) -> Path:
+    """Return where the agent of a database listens, as it said at its last start."""
+    try:
+        with closing(open_reader(database)) as connection:
+            row = connection.execute("select value from meta where name = ?", (CONTROL,)).fetchone()
+    except StoreError:
+        row = None
+    return Path(row[0]) if row else control_path(database)
+
+
 def status_of(database: Path) -> dict[str, object]:
     """Return how the agent is, and what it has counted since the database was made.
 
@@ -31,10 +44,11 @@ def status_of(database: Path) -> dict[str, object]:
         StoreError: No agent runs, and there is no database either.
     """
     try:
-        live = ask(control_path(database), {"verb": "status"})
+        live = ask(control_of(database), {"verb": "status"})
     except AgentAwayError:
         live = {}
-    live.pop("audit", None)
+    # what was counted since the start is part of what was counted since the database was made
+    live = {name: value for name, value in live.items() if name != "audit" and not name.endswith("_total")}
     with closing(open_reader(database)) as connection:
         waiting = connection.execute("select count(*) from outbox").fetchone()[0]
         active = connection.execute("select count(*) from alerts where state = 'active'").fetchone()[0]
@@ -63,7 +77,7 @@ def sums_of(database: Path) -> dict[str, object]:
 def twins_of(database: Path) -> list[dict[str, object]]:
     """Return all entities with attention, what it lacked, and active alerts."""
     try:
-        twins = ask(control_path(database), {"verb": "twins"})["twins"]
+        twins = ask(control_of(database), {"verb": "twins"})["twins"]
         return [dict(twin) for twin in twins] if isinstance(twins, list) else []
     except AgentAwayError:
         return _stored_twins(database)
