@@ -1,6 +1,7 @@
 """The private names of paho that the read-ahead client leans on, and what it does with any cut of the stream."""
 
 import contextlib
+import dataclasses
 import socket
 import struct
 from itertools import pairwise
@@ -205,3 +206,63 @@ def test_no_bytes_of_a_stranger_break_anything_but_the_connection(data: bytes, v
     link._client._sock = None
     theirs.close()
     ours.close()
+
+
+def a_link(clock: FakeClock) -> MqttSensorLink:
+    """Return a link to a port where nobody listens."""
+    address = BrokerAddress(
+        host="127.0.0.1", port=1, client_id="x", username="", password="", tls=None, protocol="3.1.1",
+        keepalive_s=60, inflight=20,
+    )  # fmt: skip
+    return MqttSensorLink(address, clock, filters=[("a", 1)], most_payload=MOST_PAYLOAD)
+
+
+def test_acknowledgements_of_an_older_connection_are_not_sent() -> None:
+    """A packet id means another message on the next connection."""
+    link, rig = a_link(FakeClock()), Rig()
+    link._client._sock, link._accepted, link.connections = rig.client._sock, True, 2
+
+    link.acknowledge([7], 1)
+    link.acknowledge([8], 2)
+
+    assert rig.theirs.recv(100) == b"\x40\x02\x00\x08"
+    link._client._sock = None
+    rig.close()
+
+
+def test_a_link_tries_again_less_and_less_often() -> None:
+    """Back-off doubles, with jitter, up to its limit; the loop is never kept waiting."""
+    clock = FakeClock()
+    link = a_link(clock)
+    waits = []
+    for _ in range(9):
+        link.tick()
+        assert link._connecting is not None
+        link._connecting.join()
+        link.tick()
+        waits.append(link._next_try_ms - clock.monotonic_ms())
+        link.tick()
+        assert link._connecting is None
+        clock.ticks_ms = link._next_try_ms
+
+    assert all(250 * 2**n <= wait <= 500 * 2**n for n, wait in enumerate(waits[:6]))
+    assert max(waits) <= 30_000
+
+
+def test_a_broker_that_accepts_and_says_nothing_is_given_up() -> None:
+    """A connection without an answer is closed after ten seconds, and another is tried."""
+    clock = FakeClock()
+    link = a_link(clock)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        link._client._host, link.address = "127.0.0.1", dataclasses.replace(link.address, port=mute.getsockname()[1])
+        link.tick()
+        assert link._connecting is not None
+        link._connecting.join()
+        link.tick()
+        assert link.fileno() is not None
+
+        clock.pass_ms(10_001)
+        link.tick()
+
+        assert link.fileno() is None
+        assert "does not answer as a broker does" in link.problem()

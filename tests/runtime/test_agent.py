@@ -259,6 +259,48 @@ def test_a_silent_entity_is_forgotten_and_its_alert_ends() -> None:
     assert house.twin.catalogue.find("e1") is not None
 
 
+def test_a_snapshot_is_made_and_the_silent_are_forgotten_every_minute() -> None:
+    """The tick does both, and a topic of a forgotten entity is learned anew."""
+    house = House()
+    house.reading(20.0)
+    house.step(COMMIT_MS)
+    house.agent._next_tick_ms = 0
+
+    house.step(FORGET_MS + 1)
+
+    assert house.store.snapshots == 1
+    assert house.twin.catalogue.live() == []
+    house.reading(21.0, after_ms=5000)
+    house.step(COMMIT_MS)
+    assert [house.twin.catalogue.entity_ids[place] for place in house.twin.catalogue.live()] == ["e0"]
+    assert len(house.store.commits[-1].stored) == 1
+
+
+def test_a_twin_is_published_when_it_moves_and_not_too_often() -> None:
+    """The first score is told, the next ones not before `twin_every`, one that did not move not at all."""
+    house = House(inflight=10_000)
+    topics = []
+    for number, value in enumerate([20.0, 40.0, -40.0, -40.0, -40.0, -40.0]):
+        house.reading(value, after_ms=100_000 * number)
+        house.step(COMMIT_MS if number < 3 else 60_000)
+        topics.append([draft.topic for draft in house.store.commits[-1].drafts if "/twin/" in draft.topic])
+
+    assert topics == [[], ["attwin/g/twin/e0"], [], ["attwin/g/twin/e0"], [], []]
+
+
+def test_a_kind_without_a_model_is_published_by_its_readings() -> None:
+    """A gateway without models tells the state of its twins too."""
+    house = House()
+    house.twin.models.clear()
+    house.twin._grids.clear()
+    house.reading(20.0)
+    house.step(COMMIT_MS)
+    house.reading(21.0, after_ms=1)
+    house.step(COMMIT_MS)
+
+    assert [[d.topic for d in commit.drafts] for commit in house.store.commits] == [["attwin/g/twin/e0"], []]
+
+
 def test_deliver_returns_what_upstream_has() -> None:
     """What was acknowledged upstream comes back, to be taken out of the outbox with the next commit."""
     store, uplink = FakeStore(), FakeUplink()
