@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,22 +108,7 @@ def train(settings: DatasetSettings, out: Path, progress: Progress) -> Trained:
     rng = np.random.default_rng(settings.training.seed)
     inputs, label = _with_drops(manifest, train_features, train_part.label, settings.training.drop, rng)
     test_inputs = InputBuilder(manifest).build(test_features)[0]
-    with tempfile.TemporaryDirectory(prefix="attwin-train-") as name:
-        folder = Path(name)
-        _write_arrays(folder, settings, inputs, label, test_inputs, rng)
-        progress.stage("training", settings.training.epochs)
-        run_worker(
-            "train",
-            folder,
-            seconds=_TRAIN_SECONDS,
-            on_report=lambda report: progress.step(f"loss {report['loss']:.4f}"),
-        )
-        progress.stage("converting to int8", 1)
-        run_worker("convert", folder, seconds=_CONVERT_SECONDS)
-        model = (folder / names.TFLITE).read_bytes()
-        keras_scores = np.load(folder / names.SCORES)
-        found = json.loads((folder / names.OPERATORS).read_text(encoding="utf-8"))
-    progress.step(f"{len(model)} bytes")
+    model, keras_scores, found = _train_and_convert(settings, inputs, label, test_inputs, rng, progress)
 
     progress.stage("checking the exported file in the runtime", 1)
     scorer = load_model(model, inputs=test_inputs.shape[1])
@@ -156,6 +142,34 @@ def train(settings: DatasetSettings, out: Path, progress: Progress) -> Trained:
     write_bundle(out, manifest, model=model, golden=pack_arrays(golden), reference=reference)
     progress.step(f"{after.accuracy:.4f}")
     return trained
+
+
+def _train_and_convert(
+    settings: DatasetSettings,
+    inputs: NDArray[np.float32],
+    label: NDArray[np.float32],
+    test_inputs: NDArray[np.float32],
+    rng: np.random.Generator,
+    progress: Progress,
+) -> tuple[bytes, NDArray[np.float32], list[dict[str, Any]]]:
+    """Return the exported file, the Keras model's scores of the test rows, and the operators of the file."""
+    with tempfile.TemporaryDirectory(prefix="attwin-train-") as name:
+        folder = Path(name)
+        _write_arrays(folder, settings, inputs, label, test_inputs, rng)
+        progress.stage("training", settings.training.epochs)
+        run_worker(
+            "train",
+            folder,
+            seconds=_TRAIN_SECONDS,
+            on_report=lambda report: progress.step(f"loss {report['loss']:.4f}"),
+        )
+        progress.stage("converting to int8", 1)
+        run_worker("convert", folder, seconds=_CONVERT_SECONDS)
+        model = (folder / names.TFLITE).read_bytes()
+        keras_scores = np.load(folder / names.SCORES)
+        found = json.loads((folder / names.OPERATORS).read_text(encoding="utf-8"))
+    progress.step(f"{len(model)} bytes")
+    return model, keras_scores, found
 
 
 def _draft(settings: DatasetSettings) -> Manifest:

@@ -14,7 +14,7 @@ from attwin.core.rules import Rule
 from attwin.core.types import AlertState, readings
 from attwin.ports import AlertChange, Commit
 from attwin.runtime.twin import KindModel, Twin
-from attwin.wiring.daemon import restore
+from attwin.wiring.restore import restore
 from support.builders import T0_MS, a_kind, a_manifest
 from support.fakes import MeanScorer
 

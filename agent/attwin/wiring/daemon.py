@@ -1,12 +1,10 @@
 """The agent, put together from its configuration."""
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
-
-import numpy as np
 
 import attwin
 from attwin.adapters.alert_file import AlertFile
@@ -20,15 +18,11 @@ from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.wakeup import SignalWatch
 from attwin.core.catalogue import Catalogue, Kind, Metric
 from attwin.core.errors import SettingsError
-from attwin.core.journal import Segment
-from attwin.core.outgoing import alert_drafts, base_topic
+from attwin.core.outgoing import base_topic
 from attwin.core.routes import Routes, Source
 from attwin.core.rules import ATTENTION, Rule
 from attwin.core.topics import compile_template
-from attwin.core.types import ReadingBatch
-from attwin.ports import Clock, Commit
 from attwin.runtime.agent import Agent
-from attwin.runtime.alerts import AlertBook
 from attwin.runtime.commands import Commands
 from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher
@@ -44,6 +38,7 @@ from attwin.wiring.models import (
     verify_in_child,
 )
 from attwin.wiring.reading import CONTROL, tested_models
+from attwin.wiring.restore import restore
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _NO_MODEL_STEP_MS = 1000
@@ -188,41 +183,6 @@ def demand_tested(settings: Settings, database: Path) -> None:
                 verify_in_child(path)
 
 
-def restore(
-    store: SqliteStore,
-    twin: Twin,
-    kinds: Sequence[str],
-    entities: Mapping[str, str],
-    rules: Sequence[Rule],
-    base: str | None,
-    clock: Clock,
-) -> AlertBook:
-    """Bring the twin to where the last commit left it, and return the alerts that are active.
-
-    Args:
-        store: What became durable.
-        twin: Empty as yet.
-        kinds: The names of the configured kinds, in their order.
-        entities: The kind of every configured entity.
-        rules: The configured rules.
-        base: Of topics upstream, None where there is no upstream.
-        clock: For what ends now.
-    """
-    _replay(store, twin, kinds)
-    for entity, kind_name in entities.items():
-        kind, known = kinds.index(kind_name), twin.catalogue.find(entity)
-        if known is not None and twin.catalogue.entity_kind[known] != kind:
-            store.forget_entity(int(twin.catalogue.entity_key[known]), now_ms=clock.now_ms())
-            twin.forget(known)
-            known = None
-        if known is None:
-            twin.catalogue.add(entity, kind)
-    book = AlertBook(rules, twin.catalogue, store.active_alerts(), next_alert=store.next_alert())
-    _end_orphans(store, book, rules, base, clock.now_ms())
-    twin.set_active({key: facts.since_ms for key, facts in book.active.items()})
-    return book
-
-
 def _sensors(settings: Settings, sources: Sequence[Source], clock: SystemClock) -> MqttSensorLink:
     filters = {own.template.topic_filter: source.qos for own, source in zip(sources, settings.sources, strict=True)}
     return MqttSensorLink(
@@ -246,43 +206,6 @@ def _ingest(settings: Settings, house: _House, base: str) -> Ingest:
     ]
     routes = Routes(house.sources, house.catalogue, learn=settings.limits.learn, own_base=f"{base}/")
     return Ingest(routes, decoders, most_payload=settings.limits.payload_bytes)
-
-
-def _replay(store: SqliteStore, twin: Twin, names: Sequence[str]) -> None:
-    """Bring the twin to where the last commit left it: the snapshot, then the journal's tail, without effects."""
-    arrays, position = store.load_snapshot()
-    store.load_entities({name: index for index, name in enumerate(names)}, arrays)
-    if not twin.load(arrays):
-        position = store.recent_position()
-    count = twin.catalogue.series_count
-    place_of = {int(key): place for place, key in enumerate(twin.catalogue.series_key[:count])}
-    for segment in store.segments_after(position):
-        scores, _ = twin.apply(_as_batch(segment, place_of))
-        for made in scores:
-            twin.note_scores(made)
-
-
-def _as_batch(segment: Segment, place_of: dict[int, int]) -> ReadingBatch:
-    """Return the readings of a segment whose series are still there."""
-    places = np.array([place_of.get(key, -1) for key in segment.series_key.tolist()], np.int32)
-    batch = ReadingBatch(
-        series=places,
-        time_ms=segment.time_ms,
-        value=segment.value,
-        quality=segment.quality,
-        reason=segment.reason,
-    )
-    return batch.where(places >= 0)
-
-
-def _end_orphans(store: SqliteStore, book: AlertBook, rules: Sequence[Rule], base: str | None, now_ms: int) -> None:
-    """End the alerts whose rule is no longer in the configuration, or whose entity is forgotten."""
-    known = {rule.name for rule in rules}
-    orphans = [f for f in book.active.values() if f.rule not in known or not book.knows(f.entity)]
-    changes = [book.end(facts, now_ms=now_ms) for facts in orphans]
-    drafts = [d for c in changes for d in alert_drafts(base, c.before, c.after)] if base else []
-    if changes:
-        store.commit(Commit(alerts=changes, drafts=drafts, now_ms=now_ms))
 
 
 def _kind(name: str, settings: KindSettings, metrics: tuple[Metric, ...], model: KindModel | None) -> Kind:

@@ -1,0 +1,86 @@
+"""What the agent does at its start: the twin as the last commit left it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from attwin.adapters.sqlite_store import SqliteStore
+from attwin.core.journal import Segment
+from attwin.core.outgoing import alert_drafts
+from attwin.core.rules import Rule
+from attwin.core.types import ReadingBatch
+from attwin.ports import Clock, Commit
+from attwin.runtime.alerts import AlertBook
+from attwin.runtime.twin import Twin
+
+
+def restore(
+    store: SqliteStore,
+    twin: Twin,
+    kinds: Sequence[str],
+    entities: Mapping[str, str],
+    rules: Sequence[Rule],
+    base: str | None,
+    clock: Clock,
+) -> AlertBook:
+    """Bring the twin to where the last commit left it, and return the alerts that are active.
+
+    Args:
+        store: What became durable.
+        twin: Empty as yet.
+        kinds: The names of the configured kinds, in their order.
+        entities: The kind of every configured entity.
+        rules: The configured rules.
+        base: Of topics upstream, None where there is no upstream.
+        clock: For what ends now.
+    """
+    _replay(store, twin, kinds)
+    for entity, kind_name in entities.items():
+        kind, known = kinds.index(kind_name), twin.catalogue.find(entity)
+        if known is not None and twin.catalogue.entity_kind[known] != kind:
+            store.forget_entity(int(twin.catalogue.entity_key[known]), now_ms=clock.now_ms())
+            twin.forget(known)
+            known = None
+        if known is None:
+            twin.catalogue.add(entity, kind)
+    book = AlertBook(rules, twin.catalogue, store.active_alerts(), next_alert=store.next_alert())
+    _end_orphans(store, book, rules, base, clock.now_ms())
+    twin.set_active({key: facts.since_ms for key, facts in book.active.items()})
+    return book
+
+
+def _replay(store: SqliteStore, twin: Twin, names: Sequence[str]) -> None:
+    """Bring the twin to where the last commit left it: the snapshot, then the journal's tail, without effects."""
+    arrays, position = store.load_snapshot()
+    store.load_entities({name: index for index, name in enumerate(names)}, arrays)
+    if not twin.load(arrays):
+        position = store.recent_position()
+    count = twin.catalogue.series_count
+    place_of = {int(key): place for place, key in enumerate(twin.catalogue.series_key[:count])}
+    for segment in store.segments_after(position):
+        scores, _ = twin.apply(_as_batch(segment, place_of))
+        for made in scores:
+            twin.note_scores(made)
+
+
+def _as_batch(segment: Segment, place_of: dict[int, int]) -> ReadingBatch:
+    """Return the readings of a segment whose series are still there."""
+    places = np.array([place_of.get(key, -1) for key in segment.series_key.tolist()], np.int32)
+    batch = ReadingBatch(
+        series=places,
+        time_ms=segment.time_ms,
+        value=segment.value,
+        quality=segment.quality,
+        reason=segment.reason,
+    )
+    return batch.where(places >= 0)
+
+
+def _end_orphans(store: SqliteStore, book: AlertBook, rules: Sequence[Rule], base: str | None, now_ms: int) -> None:
+    """End the alerts whose rule is no longer in the configuration, or whose entity is forgotten."""
+    known = {rule.name for rule in rules}
+    orphans = [f for f in book.active.values() if f.rule not in known or not book.knows(f.entity)]
+    changes = [book.end(facts, now_ms=now_ms) for facts in orphans]
+    drafts = [d for c in changes for d in alert_drafts(base, c.before, c.after)] if base else []
+    if changes:
+        store.commit(Commit(alerts=changes, drafts=drafts, now_ms=now_ms))
