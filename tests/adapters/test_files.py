@@ -101,7 +101,8 @@ def test_what_a_client_sends_or_does_not_read_never_ends_the_server(server: Path
     with socket.socket(socket.AF_UNIX) as greedy:
         greedy.connect(str(server))
         greedy.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
+        # either the buffers are full, or the server has hung up on somebody so greedy
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             for _ in range(100):
                 greedy.send(b'{"verb": "%s"}\n' % (b"x" * 30_000))
         with socket.socket(socket.AF_UNIX) as odd:
