@@ -291,7 +291,8 @@ def _check(settings: DatasetSettings, reader: Reader) -> None:
 
 def _check_features(settings: DatasetSettings, reader: Reader) -> None:
     windows = settings.features.windows
-    if (not 1 <= len(windows) <= TIERS and not reader.problems) or len(set(windows)) != len(windows):
+    some_were_wrong = not windows and reader.has_below("features.windows")
+    if not some_were_wrong and (not 1 <= len(windows) <= TIERS or len(set(windows)) != len(windows)):
         reader.report_at("features.windows", f"1 to {TIERS} different windows, not {len(windows)}")
     for window in windows:
         if window % BUCKETS or window // BUCKETS < settings.score_every:

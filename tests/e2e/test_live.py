@@ -227,6 +227,8 @@ def test_a_broker_that_comes_back_finds_the_session(agent: Agent, tmp_path: Path
         agent.wait_for("readings_stored", 2)
         agent.stop()
 
+    assert query(agent, "select value from state") == [(501.0,)]
+
 
 def test_upstream_sees_the_life_of_a_gateway(agent: Agent, mosquitto: Mosquitto, base: str) -> None:
     """Online, info, health and twins while it runs; stopped after a clean end; offline after a kill."""

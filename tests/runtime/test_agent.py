@@ -288,6 +288,22 @@ def test_a_twin_is_published_when_it_moves_and_not_too_often() -> None:
     assert topics == [[], ["attwin/g/twin/e0"], [], ["attwin/g/twin/e0"], [], []]
 
 
+def test_the_last_change_before_silence_is_published_too() -> None:
+    """A change that came too soon after another is told when its time has come, although nothing follows it."""
+    house = House()
+    house.twin.models.clear()
+    house.twin._grids.clear()
+    for value in (20.0, 21.0):
+        house.reading(value, after_ms=int(value))
+        house.step(COMMIT_MS)
+    house.agent._next_tick_ms = 0
+
+    house.step(60_000)
+
+    bodies = [draft.body for commit in house.store.commits for draft in commit.drafts if "/twin/" in draft.topic]
+    assert [body["temperature"] for body in bodies if body] == [20.0, 21.0]
+
+
 def test_a_kind_without_a_model_is_published_by_its_readings() -> None:
     """A gateway without models tells the state of its twins too."""
     house = House()

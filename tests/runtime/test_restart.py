@@ -122,13 +122,14 @@ def test_a_killed_gateway_goes_on_as_one_that_was_not(tmp_path: Path, snapshot_a
     whole.store.close()
 
 
-def test_an_alert_whose_rule_is_gone_ends_at_the_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("rule", "entity"), [("gone", "a"), ("hot", "nobody")], ids=["rule", "entity"])
+def test_an_alert_whose_rule_or_entity_is_gone_ends_at_the_start(tmp_path: Path, rule: str, entity: str) -> None:
     """It is cleared in the store; nobody waits for an end that cannot come."""
     path = tmp_path / "twin.db"
     catalogue = Catalogue([a_kind()], most_entities=10)
     store = SqliteStore(path, catalogue, gateway="g", durability="full")
     orphan = AlertFacts(
-        alert=1, rule="gone", entity="a", severity="info", subject="co2", state="active", value=1.0, threshold=0.0,
+        alert=1, rule=rule, entity=entity, severity="info", subject="co2", state="active", value=1.0, threshold=0.0,
         since_ms=1, time_ms=1,
     )  # fmt: skip
     catalogue.add("a", 0)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attwin.core.catalogue import Catalogue
+from attwin.core.rules import Rule, RuleStates
 from attwin.core.types import ReadingBatch, readings
 from attwin.runtime.twin import KindModel, Taken, Twin, wave_ends
 from support.builders import T0_MS, a_kind, a_manifest
@@ -181,6 +182,30 @@ def test_one_call_of_the_model_scores_all_that_is_due() -> None:
     twin.take(a_batch([(s, 1000 * k, 1.0) for k in range(20) for s in (0, 2, 4)]), now_ms=LATER_MS)
 
     assert scorer.calls == 1
+
+
+def test_an_alert_of_a_forgotten_entity_does_not_silence_the_next_in_its_place() -> None:
+    """The rule's state goes with the entity: the newcomer's own breach is a transition."""
+    rule = Rule(
+        name="hot",
+        kind=0,
+        subject="temperature",
+        metric=0,
+        above=True,
+        threshold=50,
+        clear=40,
+        for_ms=0,
+        severity="info",
+    )
+    twin = a_twin()
+    twin.rules.append(RuleStates(0, rule))
+    first = twin.take(a_batch([(0, 0, 60.0)]), now_ms=LATER_MS)
+
+    twin.forget(0)
+    twin.catalogue.add("next", 0)
+    second = twin.take(a_batch([(0, 1000, 61.0)]), now_ms=LATER_MS)
+
+    assert [len(first.transitions), len(second.transitions)] == [1, 1]
 
 
 def test_wave_ends() -> None:

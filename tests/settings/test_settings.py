@@ -118,6 +118,14 @@ def test_a_wrong_value_gets_a_clear_message(tmp_path: Path, old: str, new: str, 
     assert not any("secretpw" in problem for problem in found)
 
 
+def test_an_empty_part_is_told_beside_other_problems(tmp_path: Path) -> None:
+    """One problem does not hide another; a part whose items are wrong is not called empty."""
+    text = GOOD.replace("  - topic: sensors/{entity}/{metric}\n    kind: room\n", "  []\n").replace("zone: ", "zon: ")
+
+    assert [p.partition(": ")[2].partition(":")[0] for p in problems(tmp_path, text)] == ["gateway.zon", "sources"]
+    assert "at least one" not in " ".join(problems(tmp_path, GOOD.replace("kind: room\nrules", "kind: 3\nrules")))
+
+
 def test_a_missing_file_and_text_that_is_no_text(tmp_path: Path) -> None:
     """A file that cannot be read is one problem, not a traceback."""
     with pytest.raises(SettingsError, match="cannot be read: No such file"):

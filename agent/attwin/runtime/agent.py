@@ -268,6 +268,8 @@ class Agent:
             if link:
                 link.tick()
                 self._log_link(name, link.problem())
+        if self.uplink:
+            self._round.drafts += self._publisher.due_now(now)
         if self.uplink and now >= self._next_health_ms:
             self._next_health_ms = now + self._health_every_ms
             self._round.drafts.append(health_draft(self._publisher.base, self.health()))
@@ -343,6 +345,7 @@ class Agent:
             self.store.forget_entity(int(catalogue.entity_key[entity]), now_ms=self.clock.now_ms())
             self._ingest.routes.forget(entity)
             self.twin.forget(entity)
+            self._publisher.forget(entity)
             self._heard_ms[entity] = self.clock.monotonic_ms()
             log.info("entity=%s state=forgotten", name)
 

@@ -25,9 +25,10 @@ class AlertBook:
         """Return each transition as an alert before and after it."""
         return [change for t in transitions for change in [self._change(t)] if change]
 
-    def knows(self, entity_id: str) -> bool:
-        """Return whether an entity is in the catalogue."""
-        return self._catalogue.find(entity_id) is not None
+    def kind_of(self, entity_id: str) -> int:
+        """Return the index of an entity's kind, -1 where the entity is not known."""
+        entity = self._catalogue.find(entity_id)
+        return -1 if entity is None else int(self._catalogue.entity_kind[entity])
 
     def end(self, facts: AlertFacts, *, now_ms: int) -> AlertChange:
         """Return the end of an alert whose rule or entity is gone."""

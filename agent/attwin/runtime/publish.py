@@ -20,6 +20,7 @@ class TwinPublisher:
         self._every_ms = every_ms
         self._published_ms = np.full(64, NEVER_MS, np.int64)
         self._published_score = np.full(64, np.inf)
+        self._held_back: set[int] = set()
 
     def due_scores(self, made: Scores, now_ms: int) -> list[Draft]:
         """Return the messages of entities whose attention has moved, after scores were noted."""
@@ -38,9 +39,22 @@ class TwinPublisher:
         unscored = [kind for kind in range(len(catalogue.kinds)) if kind not in self._twin.models]
         return self._publish(entities[np.isin(catalogue.entity_kind[entities], unscored)], now_ms)
 
+    def due_now(self, now_ms: int) -> list[Draft]:
+        """Return the messages that were held back and whose time has come: the last change is told too."""
+        return self._publish(np.array(sorted(self._held_back), np.int32), now_ms) if self._held_back else []
+
+    def forget(self, entity: int) -> None:
+        """Forget what was published of an entity."""
+        self._make_room()
+        self._published_ms[entity], self._published_score[entity] = NEVER_MS, np.inf
+        self._held_back.discard(entity)
+
     def _publish(self, entities: NDArray[np.int32], now_ms: int) -> list[Draft]:
-        """Return the messages of those that were not published lately, by the monotonic clock."""
-        chosen = entities[now_ms - self._published_ms[entities] >= self._every_ms]
+        """Return the messages of those that were not published lately, by the monotonic clock; hold back the others."""
+        due = now_ms - self._published_ms[entities] >= self._every_ms
+        chosen = entities[due]
+        self._held_back.update(entities[~due].tolist())
+        self._held_back.difference_update(chosen.tolist())
         self._published_ms[chosen] = now_ms
         if len(self._twin.score) > int(chosen.max(initial=-1)):
             self._published_score[chosen] = self._twin.score[chosen]

@@ -214,6 +214,8 @@ class Twin:
         grid = self._grids.get(int(self.catalogue.entity_kind[entity]))
         if grid:
             grid.forget(entity)
+        for states in self.rules:
+            states.restore(entity, AlertState.CLEARED, 0)
         self.value[own], self.time_ms[own], self.quality[own] = np.nan, NEVER_MS, 0
         self.score[entity], self.score_ms[entity], self.missing[entity] = np.nan, NEVER_MS, 0
         self.catalogue.forget(entity)

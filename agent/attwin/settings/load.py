@@ -86,14 +86,14 @@ def _check_limits(settings: Settings, reader: Reader) -> None:
     if settings.limits.payload_bytes < 1:
         reader.report_at("limits.payload_bytes", "must be at least 1")
     for name, things in (("kinds", settings.kinds), ("sources", settings.sources)):
-        if not things and not reader.problems:
+        if not things and not reader.has_below(name):
             reader.report_at(name, "at least one is needed")
 
 
 def _check_kind_itself(name: str, kind: KindSettings, reader: Reader) -> None:
     where = f"kinds.{name}"
     _check_name(name, where, reader)
-    if not kind.metrics and not reader.problems:
+    if not kind.metrics and not reader.has_below(f"{where}.metrics"):
         reader.report_at(f"{where}.metrics", "at least one metric is needed")
     for metric_name, metric in kind.metrics.items():
         at = f"{where}.metrics.{metric_name}"

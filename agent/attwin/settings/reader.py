@@ -64,6 +64,10 @@ class Reader:
         value = WRONG if tree is None else self._value(cls, tree, "")
         return None if value is WRONG else value
 
+    def has_below(self, where: str) -> bool:
+        """Return whether the file has anything inside a mapping or a list, be it right or wrong."""
+        return any(path.startswith((f"{where}.", f"{where}[")) for path in self.lines)
+
     def has(self, where: str) -> bool:
         """Return whether the file has a value at a path, be it right or wrong."""
         return where in self.lines

@@ -6,7 +6,7 @@ import numpy as np
 
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.journal import Segment
-from attwin.core.outgoing import alert_drafts
+from attwin.core.outgoing import AlertFacts, alert_drafts
 from attwin.core.rules import Rule
 from attwin.core.types import ReadingBatch
 from attwin.ports import Clock, Commit
@@ -44,7 +44,9 @@ def restore(
         if known is None:
             twin.catalogue.add(entity, kind)
     book = AlertBook(rules, twin.catalogue, store.active_alerts(), next_alert=store.next_alert())
-    _end_orphans(store, book, rules, base, clock.now_ms())
+    kind_of = {rule.name: rule.kind for rule in rules}
+    orphans = [f for f in book.active.values() if kind_of.get(f.rule) != book.kind_of(f.entity)]
+    _end(orphans, store, book, base, clock.now_ms())
     twin.set_active({key: facts.since_ms for key, facts in book.active.items()})
     return book
 
@@ -76,10 +78,8 @@ def _as_batch(segment: Segment, place_of: dict[int, int]) -> ReadingBatch:
     return batch.where(places >= 0)
 
 
-def _end_orphans(store: SqliteStore, book: AlertBook, rules: Sequence[Rule], base: str | None, now_ms: int) -> None:
-    """End the alerts whose rule is no longer in the configuration, or whose entity is forgotten."""
-    known = {rule.name for rule in rules}
-    orphans = [f for f in book.active.values() if f.rule not in known or not book.knows(f.entity)]
+def _end(orphans: Sequence[AlertFacts], store: SqliteStore, book: AlertBook, base: str | None, now_ms: int) -> None:
+    """End alerts whose rule is gone or is for another kind now, or whose entity is forgotten."""
     changes = [book.end(facts, now_ms=now_ms) for facts in orphans]
     drafts = [d for c in changes for d in alert_drafts(base, c.before, c.after)] if base else []
     if changes:
