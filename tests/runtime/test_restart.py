@@ -1,6 +1,7 @@
 """Facts about a restart: the twin comes back from the snapshot and the journal as if nothing had happened."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +36,14 @@ HOT = Rule(
 class Gateway:
     """A twin and its store, without a loop."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rule: Rule = HOT, now_ms: int | None = None) -> None:
+        self.now_ms = SystemClock().now_ms() if now_ms is None else now_ms
         self.catalogue = Catalogue([a_kind()], most_entities=10)
         self.store = SqliteStore(path, self.catalogue, gateway="g", durability="full")
         self.twin = Twin(
-            self.catalogue, {0: KindModel(a_manifest(scale=40.0), MeanScorer(), [0, 1])}, [HOT], most_ahead_ms=0
+            self.catalogue, {0: KindModel(a_manifest(scale=40.0), MeanScorer(), [0, 1])}, [rule], most_ahead_ms=0
         )
-        self.book = restore(self.store, self.twin, ["room"], {}, [HOT], None, SystemClock())
+        self.book = restore(self.store, self.twin, ["room"], {}, [rule], None, SystemClock())
 
     def take(self, *events: tuple[str, int, float]) -> None:
         """Take and commit temperatures: (entity, seconds after T0, value)."""
@@ -57,7 +59,7 @@ class Gateway:
             changes = self.book.apply(taken.transitions)
             self.store.commit(
                 Commit(
-                    now_ms=SystemClock().now_ms(),
+                    now_ms=self.now_ms,
                     stored=taken.stored,
                     counts={("s", "readings_stored", ""): 1},
                     alerts=changes,
@@ -120,6 +122,37 @@ def test_a_killed_gateway_goes_on_as_one_that_was_not(tmp_path: Path, snapshot_a
     assert second.book.active == whole.book.active == {}
     second.store.close()
     whole.store.close()
+
+
+def test_a_snapshot_is_enough_where_the_journal_is_old(tmp_path: Path) -> None:
+    """A gateway that slept for days comes back with its windows, scores and rules."""
+    first = Gateway(tmp_path / "twin.db", now_ms=1)
+    first.take(*EVENTS)
+    first.store.save_snapshot(first.twin.dump(), now_ms=1)
+    before = first.state()
+    first.die()
+
+    second = Gateway(tmp_path / "twin.db")
+
+    assert second.state() == before
+    second.store.close()
+
+
+def test_an_alert_goes_on_when_its_rule_was_edited(tmp_path: Path) -> None:
+    """The store knows that it is active: no second alert opens for it, and it ends by the new level."""
+    first = Gateway(tmp_path / "twin.db", now_ms=1)
+    first.take(*EVENTS)
+    first.store.save_snapshot(first.twin.dump(), now_ms=1)
+    first.die()
+
+    second = Gateway(tmp_path / "twin.db", replace(HOT, clear=30))
+    second.take(("b", 20, 63.0), ("b", 30, 35.0))
+    still = {facts.alert for facts in second.book.active.values()}
+    second.take(("b", 40, 29.0))
+
+    assert (still, second.book.active) == ({1}, {})
+    assert second.store.next_alert() == 2
+    second.store.close()
 
 
 @pytest.mark.parametrize(("rule", "entity"), [("gone", "a"), ("hot", "nobody")], ids=["rule", "entity"])
