@@ -68,26 +68,52 @@ NO_TIME_MS = -1
 """The time of a payload that has none of its own; it gets the time of receipt."""
 
 
+Fault = tuple[int, RejectReason, str]
+"""What could not be taken: which payload, the counter, and what was found."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decoded:
     """What payloads said.
 
     Attributes:
-        value: NaN at a fault. Shape (N,).
+        place: The payload of each reading, rising. Shape (N,).
+        series: Shape (N,).
+        value: As sent, before any conversion of units. Shape (N,).
         time_ms: ``NO_TIME_MS`` where the payload has none. Shape (N,).
-        faults: Which payloads are no readings: place, reason, and what was found.
+        faults: Payloads of which nothing was taken.
+        refused: Single readings that were not taken; their payloads may hold others.
+        ignored: How many values there were that the configuration does not ask for.
+        silent: Series of which the sensor side says that nothing more comes for now.
+        replies: (topic, payload) to publish to the sensors.
     """
 
+    place: NDArray[np.int64]
+    series: NDArray[np.int32]
     value: NDArray[np.float64]
     time_ms: NDArray[np.int64]
-    faults: list[tuple[int, RejectReason, str]]
+    faults: Sequence[Fault] = ()
+    refused: Sequence[Fault] = ()
+    ignored: int = 0
+    silent: Sequence[int] = ()
+    replies: Sequence[tuple[str, bytes]] = ()
 
 
 class Decoder(Protocol):
     """Knows the payloads of a source."""
 
-    def decode(self, payloads: Sequence[bytes]) -> Decoded:
-        """Return value and time of every payload; what is no reading comes back as a fault, never as an exception."""
+    def decode(self, payloads: Sequence[bytes], slots: NDArray[np.int64], now_ms: int) -> Decoded:
+        """Return the readings of payloads; what is none comes back as a fault, never as an exception.
+
+        Args:
+            payloads: In order of arrival.
+            slots: What the topic of each payload leads to: a series, or the place of a scope. Shape (P,).
+            now_ms: The gateway's clock.
+        """
+        ...
+
+    def masked(self, payload: bytes) -> bytes:
+        """Return a payload as it may be kept: without identifiers of people and devices."""
         ...
 
 
@@ -150,6 +176,10 @@ class SensorLink(Link, Protocol):
         """Return the number of the current connection."""
         ...
 
+    def reply(self, topic: str, payload: bytes) -> None:
+        """Publish to the sensors at QoS 0, where the link is up."""
+        ...
+
 
 class UpLink(Link, Protocol):
     """The upstream side."""
@@ -201,6 +231,7 @@ class Commit:
     Attributes:
         now_ms: The gateway's clock.
         stored: The readings to keep, in order of arrival.
+        deliveries: (packet id, checksum) of messages whose readings have no time of their own.
         counts: What the round counted.
         rejects: What was not stored.
         alerts: Alerts that changed, in order.
@@ -211,6 +242,7 @@ class Commit:
 
     now_ms: int
     stored: ReadingBatch = field(default_factory=lambda: joined([]))
+    deliveries: Sequence[tuple[int, int]] = ()
     counts: Counts = field(default_factory=dict)
     rejects: Sequence[Reject] = ()
     alerts: Sequence[AlertChange] = ()

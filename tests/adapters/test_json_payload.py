@@ -10,13 +10,18 @@ from hypothesis import strategies as st
 
 from attwin.adapters.json_payload import JsonDecoder
 from attwin.core.types import RejectReason
-from attwin.ports import NO_TIME_MS
+from attwin.ports import NO_TIME_MS, Decoded
 from support.builders import T0_MS
 
 
 def a_decoder(time_unit: str = "s") -> JsonDecoder:
     """Return a decoder of value and time."""
     return JsonDecoder(value_field="value", time_field="time", time_unit=time_unit, zone=ZoneInfo("Europe/Berlin"))
+
+
+def decode(decoder: JsonDecoder, payloads: list[bytes]) -> Decoded:
+    """Decode payloads of as many series."""
+    return decoder.decode(payloads, np.arange(len(payloads)), 0)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +42,10 @@ def a_decoder(time_unit: str = "s") -> JsonDecoder:
 )
 def test_a_payload_gives_value_and_time(time_unit: str, payload: bytes, value: float, time_ms: int) -> None:
     """Alone and among others, a payload means the same."""
-    alone = a_decoder(time_unit).decode([payload])
-    among = a_decoder(time_unit).decode([b'{"value": 1}', payload, b"2", b"nonsense"])
+    alone = decode(a_decoder(time_unit), [payload])
+    among = decode(a_decoder(time_unit), [b'{"value": 1}', payload, b"2", b"nonsense"])
 
-    assert (alone.value.tolist(), alone.time_ms.tolist(), alone.faults) == ([value], [time_ms], [])
+    assert (alone.value.tolist(), alone.time_ms.tolist(), list(alone.faults)) == ([value], [time_ms], [])
     assert (among.value[1], among.time_ms[1]) == (value, time_ms)
     assert [place for place, _, _ in among.faults] == [3]
 
@@ -68,11 +73,11 @@ def test_a_payload_gives_value_and_time(time_unit: str, payload: bytes, value: f
 )
 def test_what_is_no_reading_is_a_fault_with_a_reason(time_unit: str, payload: bytes, reason: RejectReason) -> None:
     """The fault says what was found; its neighbours are decoded all the same."""
-    decoded = a_decoder(time_unit).decode([b'{"value": 1}', payload, b'{"value": 2}'])
+    decoded = decode(a_decoder(time_unit), [b'{"value": 1}', payload, b'{"value": 2}'])
 
     assert [(place, found) for place, found, _ in decoded.faults] == [(1, reason)]
     assert decoded.faults[0][2]
-    assert decoded.value[[0, 2]].tolist() == [1.0, 2.0]
+    assert (decoded.place.tolist(), decoded.series.tolist(), decoded.value.tolist()) == ([0, 2], [0, 2], [1.0, 2.0])
 
 
 @given(
@@ -82,11 +87,11 @@ def test_what_is_no_reading_is_a_fault_with_a_reason(time_unit: str, payload: by
 )
 def test_no_payload_raises_and_every_one_is_a_reading_or_a_fault(payloads: list[bytes]) -> None:
     """Whatever arrives, each payload has a finite value and time or a fault."""
-    decoded = a_decoder().decode(payloads)
+    decoded = decode(a_decoder(), payloads)
 
-    faults = {place for place, _, _ in decoded.faults}
-    for place in range(len(payloads)):
-        assert (place in faults) != bool(np.isfinite(decoded.value[place]))
+    faults = [place for place, _, _ in decoded.faults]
+    assert sorted([*faults, *decoded.place.tolist()]) == list(range(len(payloads)))
+    assert np.isfinite(decoded.value).all()
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 2**42))
@@ -94,6 +99,6 @@ def test_every_finite_number_and_time_comes_through(value: float, time_ms: int) 
     """What a sensor writes is what the twin gets."""
     payload = json.dumps({"value": value, "time": time_ms}).encode()
 
-    decoded = a_decoder("ms").decode([payload])
+    decoded = decode(a_decoder("ms"), [payload])
 
     assert (decoded.value.tolist(), decoded.time_ms.tolist()) == ([value], [time_ms])

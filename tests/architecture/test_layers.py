@@ -21,20 +21,35 @@ MAY_IMPORT = {
 }
 CONVERTER_MAY_IMPORT = {"core", "ports", "settings", "wiring"}
 PURE_CORE_MAY_USE = {
+    "base64",
     "collections",
     "dataclasses",
     "enum",
+    "hashlib",
+    "hmac",
     "itertools",
     "json",
     "numpy",
     "re",
     "struct",
+    "types",
     "typing",
     "zlib",
 }
 SHARED_BY_STAGES = {
     f"attwin.core.{name}"
-    for name in ("types", "errors", "units", "topics", "columns", "catalogue", "windows", "features", "quantise")
+    for name in (
+        "types",
+        "errors",
+        "units",
+        "topics",
+        "pseudonyms",
+        "columns",
+        "catalogue",
+        "windows",
+        "features",
+        "quantise",
+    )
 }
 
 

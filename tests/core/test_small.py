@@ -62,6 +62,8 @@ def test_quantising_is_off_by_half_a_quantum_at_most(real: list[float], scale: f
         pytest.param("sensors/{entity}/{metric}", "sensors/+/+", id="both"),
         pytest.param("{metric}/of/{entity}", "+/of/+", id="any order"),
         pytest.param("home/door", "home/door", id="fixed"),
+        pytest.param("te/device/{entity}///m/+", "te/device/+///m/+", id="any level, and empty ones"),
+        pytest.param("{site}/{entity}", "+/+", id="a field of another name"),
     ],
 )
 def test_a_template_becomes_a_topic_filter(text: str, topic_filter: str) -> None:
@@ -69,7 +71,7 @@ def test_a_template_becomes_a_topic_filter(text: str, topic_filter: str) -> None
     assert compile_template(text).topic_filter == topic_filter
 
 
-@pytest.mark.parametrize("text", ["", "$SYS/{entity}", "a/+", "a/#", "a/x{entity}", "a/{device}", "{entity}/{entity}"])
+@pytest.mark.parametrize("text", ["", "$SYS/{entity}", "a/#", "a/x{entity}", "a/x+", "a/{Device}", "{entity}/{entity}"])
 def test_a_wrong_template_is_refused(text: str) -> None:
     """A template says what is wrong with it."""
     with pytest.raises(ValueError, match=r"."):
@@ -96,7 +98,7 @@ def test_what_cannot_be_an_id(text: str) -> None:
 def routes(*, learn: bool = True) -> Routes:
     """Return routes of one source over a room with temperature and co2."""
     catalogue = a_catalogue(a_kind(), entities=1, most=2)
-    source = Source(template=compile_template("sensors/{entity}/{metric}"), kind=0, entity="", metric="")
+    source = Source(templates=(compile_template("sensors/{entity}/{metric}"),), kind=0)
     return Routes([source], catalogue, learn=learn, own_base="attwin/g/")
 
 

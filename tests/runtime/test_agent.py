@@ -46,7 +46,7 @@ class House:
         catalogue = a_catalogue(a_kind(), entities=0, most=5)
         model = KindModel(a_manifest(), MeanScorer(), [0, 1])
         self.twin = Twin(catalogue, {0: model}, [HOT], most_ahead_ms=1000)
-        source = Source(template=compile_template("s/{entity}/{metric}"), kind=0, entity="", metric="")
+        source = Source(templates=(compile_template("s/{entity}/{metric}"),), kind=0)
         routes = Routes([source], catalogue, learn=True, own_base="attwin/g/")
         decoder = JsonDecoder(value_field="value", time_field="time", time_unit="ms", zone=ZoneInfo("UTC"))
         self.agent = Agent(
@@ -54,7 +54,7 @@ class House:
             sensors=self.sensors,
             uplink=self.uplink,
             store=self.store,
-            ingest=Ingest(routes, [decoder], most_payload=100),
+            ingest=Ingest(routes, [decoder], ["s"], most_payload=100),
             twin=self.twin,
             book=AlertBook([HOT], catalogue, [], next_alert=1),
             publisher=TwinPublisher(self.twin, base="attwin/g", every_ms=60_000),

@@ -87,6 +87,7 @@ class FakeSensors(FakeLink):
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
         self.acknowledged: list[int] = []
+        self.replies: list[tuple[str, bytes]] = []
         self.number = 1
         self._clock = clock
         self._messages = Messages()
@@ -122,6 +123,10 @@ class FakeSensors(FakeLink):
     def connection(self) -> int:
         """Return the number of the connection."""
         return self.number
+
+    def reply(self, topic: str, payload: bytes) -> None:
+        """Note a reply."""
+        self.replies.append((topic, payload))
 
 
 class FakeUplink(FakeLink):

@@ -1,7 +1,9 @@
-"""JSON payloads to columns, by msgspec: a number (or true and false), or an object with a value and a time."""
+"""JSON payloads with one reading each, the fast path: a number, or an object with a value and a time.
+
+The topic says entity and metric. ``json_objects.py`` takes payloads that say more.
+"""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,19 +11,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.adapters.json_tree import JSON_ERRORS, masked_json, path_of
+from attwin.adapters.payload_time import EARLIEST_MS, FACTOR, LATEST_MS, iso_ms
 from attwin.core.types import RejectReason
-from attwin.ports import NO_TIME_MS, Decoded
-
-_FACTOR = {"s": 1000.0, "ms": 1.0}
-_EARLIEST_MS, _LATEST_MS = 0, 1 << 43
-"""1970 to 2248: outside, a time is a mistake of its unit."""
-_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OverflowError)
+from attwin.ports import NO_TIME_MS, Decoded, Fault
 
 
 class JsonDecoder:
     """Implements ``ports.Decoder`` for one source."""
 
-    def __init__(self, *, value_field: str, time_field: str, time_unit: str, zone: ZoneInfo) -> None:
+    def __init__(
+        self, *, value_field: str, time_field: str, time_unit: str, zone: ZoneInfo, hidden: Sequence[str] = ()
+    ) -> None:
         """Make a decoder.
 
         Args:
@@ -29,6 +30,7 @@ class JsonDecoder:
             time_field: The one that holds the time.
             time_unit: ``s``, ``ms`` or ``iso``.
             zone: Where an ISO time without an offset was written.
+            hidden: Fields that identify people or devices, as paths.
         """
         time_type = str if time_unit == "iso" else float
         payload = msgspec.defstruct(
@@ -44,37 +46,47 @@ class JsonDecoder:
         self._time_field = time_field
         self._value_field = value_field
         self._zone = zone
+        self._hidden = [path_of(field) for field in hidden]
 
-    def decode(self, payloads: Sequence[bytes]) -> Decoded:
-        """Return value and time of every payload; what is no reading comes back as a fault, never as an exception."""
+    def decode(self, payloads: Sequence[bytes], slots: NDArray[np.int64], now_ms: int) -> Decoded:  # noqa: ARG002 -- the port's
+        """Return the reading of every payload; ``slots`` are series."""
         decode = self._object
         try:
             items = [decode(payload) for payload in payloads]
             value = np.array([item.value for item in items], np.float64)
             if self._time_unit == "iso":
-                time_ms = np.array([self._iso_ms(item.time) for item in items], np.float64)
+                time_ms = np.array([_iso_or_nan(item.time, self._zone) for item in items], np.float64)
             else:
                 # a missing time is None, which numpy turns into NaN
-                time_ms = np.array([item.time for item in items], np.float64) * _FACTOR[self._time_unit]
-        except (*_ERRORS, TypeError, AttributeError):
-            return self._decode_each(payloads)
+                time_ms = np.array([item.time for item in items], np.float64) * FACTOR[self._time_unit]
+        except (*JSON_ERRORS, TypeError, AttributeError):
+            return self._decode_each(payloads, slots)
         timeless = np.isnan(time_ms)
-        possible = timeless | ((time_ms >= _EARLIEST_MS) & (time_ms < _LATEST_MS))
+        possible = timeless | ((time_ms >= EARLIEST_MS) & (time_ms < LATEST_MS))
         if not (np.isfinite(value).all() and possible.all()):
-            return self._decode_each(payloads)
+            return self._decode_each(payloads, slots)
         time_ms[timeless] = NO_TIME_MS
-        return Decoded(value=value, time_ms=np.rint(time_ms).astype(np.int64), faults=[])
+        return Decoded(
+            place=np.arange(len(payloads)),
+            series=slots.astype(np.int32),
+            value=value,
+            time_ms=np.rint(time_ms).astype(np.int64),
+        )
 
-    def _decode_each(self, payloads: Sequence[bytes]) -> Decoded:
+    def masked(self, payload: bytes) -> bytes:
+        """Return a payload without what its hidden fields hold."""
+        return masked_json(payload, self._hidden)
+
+    def _decode_each(self, payloads: Sequence[bytes], slots: NDArray[np.int64]) -> Decoded:
         """Do the same one by one, to find out which payloads are at fault."""
         value = np.full(len(payloads), np.nan)
         time_ms = np.zeros(len(payloads), np.int64)
-        faults = []
+        faults: list[Fault] = []
         for place, payload in enumerate(payloads):
             fault = None
             try:
                 item = self._any(payload)
-            except _ERRORS as error:
+            except JSON_ERRORS as error:
                 fault = (RejectReason.NOT_DECODABLE, self._explain(payload, error))
             else:
                 if isinstance(item, float | bool):
@@ -85,7 +97,15 @@ class JsonDecoder:
                 fault = (RejectReason.NOT_FINITE, f"the value is {value[place]}")
             if fault:
                 faults.append((place, *fault))
-        return Decoded(value=value, time_ms=time_ms, faults=faults)
+        good = np.ones(len(payloads), np.bool_)
+        good[[place for place, _, _ in faults]] = False
+        return Decoded(
+            place=np.flatnonzero(good),
+            series=slots[good].astype(np.int32),
+            value=value[good],
+            time_ms=time_ms[good],
+            faults=faults,
+        )
 
     def _take_object(
         self,
@@ -99,24 +119,18 @@ class JsonDecoder:
             time_ms[place] = NO_TIME_MS
             return None
         try:
-            found = self._iso_ms(item.time) if self._time_unit == "iso" else item.time * _FACTOR[self._time_unit]
+            found = (
+                _iso_or_nan(item.time, self._zone) if self._time_unit == "iso" else item.time * FACTOR[self._time_unit]
+            )
         except ValueError:
             return RejectReason.BAD_TIME, f"`{self._time_field}` is not ISO 8601: {item.time[:40]!r}"
-        if not _EARLIEST_MS <= found < _LATEST_MS:
+        if not EARLIEST_MS <= found < LATEST_MS:
             return (
                 RejectReason.BAD_TIME,
                 f"`{self._time_field}` is {item.time}, outside 1970 to 2248; is time_unit {self._time_unit} right?",
             )
         time_ms[place] = round(found)
         return None
-
-    def _iso_ms(self, text: str | None) -> float:
-        if text is None:
-            return float("nan")
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=self._zone)
-        return (found - _EPOCH).total_seconds() * 1000.0
 
     def _explain(self, payload: bytes, error: Exception) -> str:
         """Return what a person needs to know: what was wanted, then what the parser found."""
@@ -130,4 +144,5 @@ class JsonDecoder:
         return f"neither a number nor a JSON object with a number in `{self._value_field}`: {found}"
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+def _iso_or_nan(text: str | None, zone: ZoneInfo) -> float:
+    return float("nan") if text is None else iso_ms(text, zone)

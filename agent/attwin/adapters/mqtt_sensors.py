@@ -17,16 +17,33 @@ class MqttSensorLink(MqttLink):
     """Implements ``ports.SensorLink``."""
 
     def __init__(
-        self, address: BrokerAddress, clock: Clock, *, filters: Sequence[tuple[str, int]], most_payload: int
+        self,
+        address: BrokerAddress,
+        clock: Clock,
+        *,
+        filters: Sequence[tuple[str, int]],
+        leftovers: Sequence[str] = (),
+        most_payload: int,
     ) -> None:
+        """Make the link.
+
+        Args:
+            address: The broker.
+            clock: For deadlines.
+            filters: What to subscribe to, each with its QoS.
+            leftovers: What was subscribed to before and is not wanted any more; a session remembers it.
+            most_payload: Longer payloads are cut there.
+        """
         super().__init__(address, clock, most_payload=most_payload)
         self._filters = list(filters)
+        self._leftovers = list(leftovers)
         self._subscribed = False
         self._client.on_subscribe = self._on_subscribe
 
     def on_accepted(self, *, session_present: bool) -> None:
-        """Subscribe; a broker that still has the session takes it as no change."""
-        del session_present
+        """Subscribe; a broker that still has the session takes it as no change. Drop what is not wanted any more."""
+        if session_present and self._leftovers:
+            self._client.unsubscribe(self._leftovers)
         self._client.subscribe(self._filters)
 
     def on_lost(self) -> None:
@@ -75,3 +92,8 @@ class MqttSensorLink(MqttLink):
         """Send the PUBACKs of one connection; those of an older connection are left out."""
         if packet_ids and self._accepted and connection == self.connections:
             self._guarded(lambda: self._client.send_acknowledgements(packet_ids))
+
+    def reply(self, topic: str, payload: bytes) -> None:
+        """Publish to the sensors at QoS 0, where the link is up."""
+        if self._accepted:
+            self._guarded(lambda: self._client.publish(topic, payload, qos=0))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attwin.core.errors import StoreError
 
-_KNOWN_MIGRATIONS = ("m001_first_tables",)
+_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_deliveries")
 _PRAGMAS = """
 pragma journal_mode = wal;
 pragma busy_timeout = 5000;

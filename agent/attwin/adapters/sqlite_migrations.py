@@ -91,10 +91,25 @@ from scores join entities on entities.id = scores.entity_id;
 """
 
 
+_M002 = """
+alter table journal add column deliveries blob not null default x'';
+"""
+
+
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
     """Lay the tables of the first release."""
+    _run(db, _M001)
+
+
+@MIGRATIONS()
+def m002_deliveries(db: Database) -> None:
+    """Remember which messages without a time of their own were taken."""
+    _run(db, _M002)
+
+
+def _run(db: Database, script: str) -> None:
     # executescript would commit; the migration shares its transaction with the record that it ran
-    for statement in _M001.split(";\n"):
+    for statement in script.split(";\n"):
         if statement.strip():
             db.execute(statement)

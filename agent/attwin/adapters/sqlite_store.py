@@ -20,14 +20,16 @@ from attwin.adapters.arrays import pack_arrays, unpack_arrays
 from attwin.adapters.sqlite_database import open_writer
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
+from attwin.core.deliveries import Deliveries
 from attwin.core.errors import StoreError
 from attwin.core.journal import Segment, decode, encode
 from attwin.core.outgoing import LANES, AlertFacts, Draft, OutgoingMessage
-from attwin.core.types import Quality, ReadingBatch, Reject
+from attwin.core.types import Quality, Reject
 from attwin.ports import AlertChange, Commit, Counts, ScoreRow
 
 _MOST_REJECT_BYTES = 10_000_000
 _REFILL_MS = 3_600_000
+_DELIVERIES = np.dtype([("packet_id", "<u2"), ("checksum", "<u4")])
 
 log = logging.getLogger("attwin")
 
@@ -119,7 +121,7 @@ class SqliteStore:
         with self._transaction():
             self._save_entities(commit.now_ms)
             queue_counts = self._queue(commit.drafts, commit.now_ms) + self._settle(commit.delivered)
-            self._save_segment(commit.stored, Counter(commit.counts) + queue_counts, commit.now_ms)
+            self._save_segment(commit, Counter(commit.counts) + queue_counts)
             self._save_rejects(commit.rejects, commit.now_ms)
             self._save_alerts(commit.alerts)
             self._save_scores(commit.scores)
@@ -175,6 +177,19 @@ class SqliteStore:
         if row is None or _checksum(row[2]) != row[1]:
             return {}, 0
         return unpack_arrays(row[2]), int(row[0])
+
+    def load_deliveries(self, horizon: int) -> Deliveries:
+        """Return the newest deliveries of messages without a time of their own."""
+        found: list[tuple[int, int]] = []
+        for (body,) in self._connection.execute(
+            "select deliveries from journal where length(deliveries) > 0 order by id desc limit ?", (horizon,)
+        ):
+            found = np.frombuffer(body, _DELIVERIES).tolist() + found
+            if len(found) >= horizon:
+                break
+        deliveries = Deliveries(horizon)
+        deliveries.remember(found)
+        return deliveries
 
     def set_meta(self, name: str, value: str) -> None:
         """Keep a fact about this database."""
@@ -266,9 +281,10 @@ class SqliteStore:
             )
             self._saved_entities.add(key)
 
-    def _save_segment(self, stored: ReadingBatch, counts: Counts, now_ms: int) -> None:
+    def _save_segment(self, commit: Commit, counts: Counts) -> None:
         if not counts:
             return
+        stored = commit.stored
         segment = Segment(
             series_key=self._catalogue.series_key[stored.series],
             time_ms=stored.time_ms,
@@ -278,14 +294,16 @@ class SqliteStore:
         )
         first, last = (int(stored.time_ms.min()), int(stored.time_ms.max())) if len(stored) else (None, None)
         self._connection.execute(
-            "insert into journal (created_ms, readings, first_ms, last_ms, body, counts) values (?, ?, ?, ?, ?, ?)",
+            "insert into journal (created_ms, readings, first_ms, last_ms, body, counts, deliveries) "
+            "values (?, ?, ?, ?, ?, ?, ?)",
             (
-                now_ms,
+                commit.now_ms,
                 len(stored),
                 first,
                 last,
                 encode(segment) if len(stored) else b"",
                 json.dumps([[*key, count] for key, count in counts.items()], separators=(",", ":")),
+                np.array([*commit.deliveries], _DELIVERIES).tobytes(),
             ),
         )
 

@@ -1,6 +1,7 @@
 """``attwin config``: check, show and describe the configuration."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -8,8 +9,10 @@ import yaml
 
 from attwin.cli.options import config_option, json_option
 from attwin.settings.load import load_settings
+from attwin.settings.model import Settings
 from attwin.settings.show import as_plain, json_schema
 from attwin.wiring.models import inspect_models
+from attwin.wiring.sources import inspect_sources
 
 
 @click.group("config")
@@ -21,7 +24,7 @@ def command() -> None:
 @config_option
 def check(config: Path) -> None:
     """Find every problem of the configuration and its models; exits 78 where there is one."""
-    settings = load_settings(config, inspect=inspect_models)
+    settings = load_settings(config, inspect=_inspect)
     counts = {"kind": len(settings.kinds), "source": len(settings.sources), "rule": len(settings.rules)}
     words = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
     click.echo(f"{config}: fine. {words}.")
@@ -40,3 +43,8 @@ def show(config: Path, *, as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
     click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _inspect(settings: Settings, report: Callable[[str, str], None]) -> None:
+    inspect_sources(settings, report)
+    inspect_models(settings, report)

@@ -4,9 +4,10 @@ An entity id on the wire is ASCII; other characters are percent-encoded (``quote
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_FIELDS = ("entity", "metric")
+_FIELD = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _ID = re.compile(r"[\w.:~-][\w .:~-]{0,63}", re.UNICODE)
 _ID_MOST = 64
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:")
@@ -19,48 +20,48 @@ class TopicTemplate:
     Attributes:
         text: As written, for example ``sensors/{entity}/{metric}``.
         topic_filter: What to subscribe to, for example ``sensors/+/+``.
-        entity_level: The level that holds the entity id, or None.
-        metric_level: The level that holds the metric name, or None.
+        fields: The level of every field, by its name.
     """
 
     text: str
     topic_filter: str
-    entity_level: int | None
-    metric_level: int | None
+    fields: Mapping[str, int]
 
-    def match(self, levels: list[str]) -> bool:
+    def match(self, levels: Sequence[str]) -> bool:
         """Return whether a topic, split at its slashes, belongs to this template."""
         own = self.topic_filter.split("/")
         return len(own) == len(levels) and all(mine in ("+", theirs) for mine, theirs in zip(own, levels, strict=True))
+
+    def values(self, levels: Sequence[str]) -> dict[str, str]:
+        """Return what the fields stand for in a topic that matches."""
+        return {name: unquote_id(levels[place]) for name, place in self.fields.items()}
 
 
 def compile_template(text: str) -> TopicTemplate:
     """Return the compiled form of ``text``.
 
+    A level is fixed text, a field such as ``{entity}``, or ``+`` for any one level.
+
     Raises:
-        ValueError: A level mixes a field with other text, names an unknown field, repeats one,
-            is a wildcard of its own, or the template is empty.
+        ValueError: A level mixes a field or a wildcard with other text, a field stands twice, or the template is empty.
     """
     if not text or text.startswith("$"):
         raise ValueError("a topic such as sensors/{entity}/{metric}, which does not start with $")
-    found: dict[str, int] = {}
+    fields: dict[str, int] = {}
     levels = text.split("/")
     for place, level in enumerate(levels):
-        if not re.search(r"[{}+#]", level):
+        if level == "+" or not re.search(r"[{}+#]", level):
             continue
-        name = level[1:-1]
-        if level != f"{{{name}}}" or name not in _FIELDS:
-            raise ValueError(
-                f"level `{level}`: a level is fixed text, {{entity}} or {{metric}}; wildcards are not written"
-            )
-        if name in found:
-            raise ValueError(f"{{{name}}} stands twice")
-        found[name] = place
+        field = _FIELD.fullmatch(level)
+        if field is None:
+            raise ValueError(f"level `{level}`: a level is fixed text, a field such as {{entity}}, or + for any text")
+        if field[1] in fields:
+            raise ValueError(f"{level} stands twice")
+        fields[field[1]] = place
     return TopicTemplate(
         text=text,
         topic_filter="/".join("+" if level.startswith("{") else level for level in levels),
-        entity_level=found.get("entity"),
-        metric_level=found.get("metric"),
+        fields=fields,
     )
 
 

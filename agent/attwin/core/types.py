@@ -26,12 +26,19 @@ class Quality(IntEnum):
 
 
 class Reason(IntFlag):
-    """Why a reading that was stored is not plainly good."""
+    """What a reader of a stored reading must know: why it is not plainly good, and where its time is from.
+
+    ``CLOCK``: the gateway's clock was not trusted. ``RECEIVED``: the time is that of receipt.
+    """
 
     NONE = 0
     OUT_OF_RANGE = 1
     AHEAD = 2
     RETAINED = 4
+    STUCK = 8
+    STEP = 16
+    CLOCK = 32
+    RECEIVED = 64
 
 
 class RejectReason(StrEnum):
@@ -47,6 +54,15 @@ class RejectReason(StrEnum):
     ENTITY_LIMIT = "entity_limit"
     TOO_LARGE = "too_large"
     LATE = "late"
+    WRONG_UNIT = "wrong_unit"
+    UNKNOWN_ALIAS = "unknown_alias"
+
+
+class SuppressReason(StrEnum):
+    """Why a reading was left out although nothing is wrong with it. The values are the names of counters."""
+
+    NOT_CONFIGURED = "not_configured"
+    DEADBAND = "deadband"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

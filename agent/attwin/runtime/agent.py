@@ -19,7 +19,7 @@ from attwin.core.types import ReadingBatch, Reject, joined
 from attwin.ports import CONNECTING, AlertChange, AlertLog, Clock, Commit, ScoreRow, SensorLink, Store, UpLink, Watched
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.deliver import deliver
-from attwin.runtime.ingest import Ingest, count_messages, late_reject
+from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import Taken, Twin
 
@@ -46,6 +46,7 @@ class Round:
         self.scores: list[ScoreRow] = []
         self.drafts: list[Draft] = []
         self.delivered: list[OutgoingMessage] = []
+        self.deliveries: list[tuple[int, int]] = []
         self.unacknowledged: list[tuple[int, list[int]]] = []
         self.messages = 0
 
@@ -57,6 +58,7 @@ class Round:
         """Return all of it as one commit."""
         return Commit(
             stored=joined(self.stored),
+            deliveries=self.deliveries,
             counts=self.counts,
             rejects=self.rejects,
             alerts=self.alerts,
@@ -182,10 +184,13 @@ class Agent:
         current.unacknowledged.append((connection, [i for i in messages.packet_ids if i]))
         current.stored.append(taken.stored)
         current.rejects += ingested.rejects
-        current.counts.update(count_messages(ingested, self._sources))
+        current.counts.update(ingested.counts)
+        current.deliveries += ingested.deliveries
+        for topic, payload in ingested.replies:
+            self.sensors.reply(topic, payload)
         self._count_readings(ingested.source, taken)
         for row in np.flatnonzero(taken.late).tolist():
-            current.rejects.append(late_reject(messages, int(ingested.place[row]), int(ingested.source[row])))
+            current.rejects.append(self._ingest.late(messages, int(ingested.place[row]), int(ingested.source[row])))
         self._hear(taken.stored)
         self._follow(taken)
 

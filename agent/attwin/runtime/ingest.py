@@ -1,20 +1,37 @@
 """The ingest stage: MQTT messages in, readings and rejects out."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attwin.core.columns import NEVER_MS, grown
+from attwin.core.deliveries import Deliveries, fingerprint
 from attwin.core.routes import SOURCE_SHIFT, NoRoute, Routes
-from attwin.core.types import Quality, ReadingBatch, Reason, Reject, RejectReason, readings
-from attwin.ports import NO_TIME_MS, Decoder, Messages
+from attwin.core.types import Quality, ReadingBatch, Reason, Reject, RejectReason, SuppressReason, readings
+from attwin.ports import NO_TIME_MS, Decoded, Decoder, Fault, Messages
 
 _MOST_KEPT = 4096
 _RETAIN = 0x01
+_DUP = 0x08
 _SERIES_MASK = (1 << SOURCE_SHIFT) - 1
+
+Counts = Counter[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Conversion:
+    """From the units that a source sends to those of its kind's metrics.
+
+    Attributes:
+        scale, offset: By the metric's place in the kind; value = sent * scale + offset. Shape (M,).
+    """
+
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,48 +43,187 @@ class Ingested:
         source: The source of every reading. Shape (N,).
         place: The message of every reading. Shape (N,).
         rejects: What was no reading.
+        counts: What was counted, by (source, name, reason).
+        deliveries: (packet id, checksum) of the messages with a reading that has no time of its own.
+        silent: Series of which the sensor side says that nothing more comes for now.
+        replies: (topic, payload) to publish to the sensors.
     """
 
     batch: ReadingBatch
     source: NDArray[np.int64]
     place: NDArray[np.int64]
     rejects: list[Reject]
+    counts: Counts
+    deliveries: list[tuple[int, int]] = field(default_factory=list)
+    silent: Sequence[int] = ()
+    replies: Sequence[tuple[str, bytes]] = ()
 
 
 class Ingest:
     """Decodes messages by the source that their topic belongs to."""
 
-    def __init__(self, routes: Routes, decoders: Sequence[Decoder], *, most_payload: int) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        decoders: Sequence[Decoder],
+        names: Sequence[str],
+        *,
+        most_payload: int,
+        conversions: Mapping[int, Conversion] | None = None,
+        deliveries: Deliveries | None = None,
+    ) -> None:
+        """Make the stage.
+
+        Args:
+            routes: Where topics lead.
+            decoders: One a source.
+            names: What the sources are called where they are counted.
+            most_payload: Longer payloads are rejected.
+            conversions: By source, where it sends other units.
+            deliveries: What was taken before.
+        """
         self.routes = routes
         self._decoders = tuple(decoders)
+        self._names = tuple(names)
         self._most_payload = most_payload
+        self._conversions = dict(conversions or {})
+        self._deliveries = deliveries or Deliveries()
         self._receipt_ms = np.full(64, NEVER_MS, np.int64)
 
     def decode(self, messages: Messages, *, now_ms: int) -> Ingested:
-        """Return the readings and the rejects of ``messages``: each message is one or the other."""
+        """Return the readings and the rejects of ``messages``.
+
+        Every message is decoded or rejected; every reading of a decoded one is taken on, a repetition, ignored or
+        rejected. The counts say so.
+        """
+        self.routes.make_room()
         rejects: list[Reject] = []
         route = self._routes_of(messages, rejects)
-        source = route >> SOURCE_SHIFT
-        value = np.empty(len(route))
-        time_ms = np.empty(len(route), np.int64)
-        good = route >= 0
+        owner = route >> SOURCE_SHIFT
+        parts = []
         for index, decoder in enumerate(self._decoders):
-            places = np.flatnonzero(source == index)
+            places = np.flatnonzero(owner == index)
             if not len(places):
                 continue
             everything = len(places) == len(route)
             payloads = messages.payloads if everything else [messages.payloads[p] for p in places.tolist()]
-            decoded = decoder.decode(payloads)
-            value[places], time_ms[places] = decoded.value, decoded.time_ms
-            for fault, reason, detail in decoded.faults:
-                place = int(places[fault])
-                good[place] = False
-                rejects.append(_reject(messages, place, index, reason, detail))
-        series = (route[good] & _SERIES_MASK).astype(np.int32)
+            part = _Part(index, places, decoder.decode(payloads, route[places] & _SERIES_MASK, now_ms))
+            rejects += self._rejects_of(messages, part, part.decoded.faults)
+            parts.append(part)
+        refused = [reject for part in parts for reject in self._rejects_of(messages, part, part.decoded.refused)]
+        counts = self._counts(parts, rejects, refused)
+        source, place, series, value, time_ms = self._columns(parts)
         self._unlearn(series)
-        batch = readings(series, self._with_receipt(series, time_ms[good], now_ms), value[good])
-        kept = np.flatnonzero(good)
-        return Ingested(batch=_mark_retained(batch, messages, kept), source=source[good], place=kept, rejects=rejects)
+        timeless = time_ms == NO_TIME_MS
+        repeated, deliveries = self._repeated(messages, place, timeless)
+        if repeated.any():
+            for index, count in zip(*np.unique(source[repeated], return_counts=True), strict=True):
+                counts[self._names[index], "readings_duplicate", ""] += int(count)
+            source, place, series, value, time_ms, timeless = (
+                column[~repeated] for column in (source, place, series, value, time_ms, timeless)
+            )
+        batch = readings(series, self._with_receipt(series, time_ms, now_ms), value)
+        return Ingested(
+            batch=_marked(batch, messages, place, timeless),
+            source=source,
+            place=place,
+            rejects=rejects + refused,
+            counts=counts,
+            deliveries=deliveries,
+            silent=[series for part in parts for series in part.decoded.silent],
+            replies=[reply for part in parts for reply in part.decoded.replies],
+        )
+
+    def late(self, messages: Messages, place: int, source: int) -> Reject:
+        """Return the reject of a reading whose tick was closed."""
+        detail = "its second was scored already; `lateness` of the kind or the model says how long that waits"
+        return self.reject(messages, place, source, RejectReason.LATE, detail)
+
+    def reject(self, messages: Messages, place: int, source: int, reason: RejectReason, detail: str) -> Reject:
+        """Return a message, or a reading of it, as it is kept in the reject ring: identifiers masked."""
+        topic = messages.topics[place].decode("utf-8", errors="backslashreplace")
+        payload = messages.payloads[place]
+        if source >= 0:
+            payload = self._decoders[source].masked(payload)
+        elif self.routes.hides:
+            payload = b""
+        return Reject(
+            source=source,
+            topic=self.routes.masked(topic, source),
+            reason=reason,
+            detail=detail,
+            payload=payload[:_MOST_KEPT],
+        )
+
+    def _rejects_of(self, messages: Messages, part: "_Part", faults: Sequence[Fault]) -> list[Reject]:
+        return [
+            self.reject(messages, int(part.places[place]), part.source, reason, detail)
+            for place, reason, detail in faults
+        ]
+
+    def _counts(self, parts: Sequence["_Part"], rejects: Sequence[Reject], refused: Sequence[Reject]) -> Counts:
+        """Return how many messages were received and what became of them, and how many readings they held."""
+        counts: Counts = Counter()
+        for part in parts:
+            name, decoded = self._names[part.source], part.decoded
+            messages = len(part.places) - len(decoded.faults)
+            counts[name, "messages_received", ""] += messages
+            counts[name, "messages_decoded", ""] += messages
+            counts[name, "readings_decoded", ""] += len(decoded.place) + len(decoded.refused) + decoded.ignored
+            counts[name, "readings_suppressed", SuppressReason.NOT_CONFIGURED] += decoded.ignored
+        for reject in rejects:
+            name = self._names[reject.source] if reject.source >= 0 else "none"
+            counts[name, "messages_received", ""] += 1
+            counts[name, "messages_rejected", reject.reason] += 1
+        for reject in refused:
+            counts[self._names[reject.source], "readings_rejected", reject.reason] += 1
+        return +counts
+
+    def _columns(self, parts: Sequence["_Part"]) -> tuple[NDArray[Any], ...]:
+        """Return source, place, series, value in the metric's unit, and time of all readings, in order of arrival."""
+        columns = [
+            (
+                np.full(len(part.decoded.place), part.source),
+                part.places[part.decoded.place],
+                part.decoded.series,
+                self._converted(part),
+                part.decoded.time_ms,
+            )
+            for part in parts
+        ]
+        if len(columns) == 1:
+            return columns[0]
+        if not columns:
+            return tuple(np.empty(0, kind) for kind in (np.int64, np.int64, np.int32, np.float64, np.int64))
+        joined = [np.concatenate(column) for column in zip(*columns, strict=True)]
+        order = np.argsort(joined[1], kind="stable")
+        return tuple(column[order] for column in joined)
+
+    def _converted(self, part: "_Part") -> NDArray[np.float64]:
+        conversion = self._conversions.get(part.source)
+        if conversion is None:
+            return part.decoded.value
+        metric = self.routes.catalogue.series_metric[part.decoded.series]
+        value: NDArray[np.float64] = part.decoded.value * conversion.scale[metric] + conversion.offset[metric]
+        return value
+
+    def _repeated(
+        self, messages: Messages, place: NDArray[np.int64], timeless: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], list[tuple[int, int]]]:
+        """Return which readings without a time were delivered before, and what to remember of the others."""
+        repeated = np.zeros(len(place), np.bool_)
+        deliveries = []
+        for number in np.unique(place[timeless]).tolist():
+            packet_id = messages.packet_ids[number]
+            if not packet_id:
+                continue
+            checksum = fingerprint(messages.topics[number], messages.payloads[number])
+            if messages.flags[number] & _DUP and self._deliveries.is_repeated(packet_id, checksum):
+                repeated |= timeless & (place == number)
+            else:
+                deliveries.append((packet_id, checksum))
+        self._deliveries.remember(deliveries)
+        return repeated, deliveries
 
     def _unlearn(self, series: NDArray[np.int32]) -> None:
         """Take back entities that were learned from these messages although none of theirs is a reading."""
@@ -110,50 +266,37 @@ class Ingest:
         found = self.routes.known.get(topic)
         route = self.routes.find(topic) if found is None else found
         if isinstance(route, NoRoute):
-            rejects.append(_reject(messages, place, route.source, route.reason, route.detail))
+            rejects.append(self.reject(messages, place, route.source, route.reason, route.detail))
             return -1
         if messages.lengths[place] > self._most_payload:
             detail = f"{messages.lengths[place]} bytes; limits.payload_bytes is {self._most_payload}"
-            rejects.append(_reject(messages, place, route >> SOURCE_SHIFT, RejectReason.TOO_LARGE, detail))
+            rejects.append(self.reject(messages, place, route >> SOURCE_SHIFT, RejectReason.TOO_LARGE, detail))
             return -1
         return route
 
 
-def late_reject(messages: Messages, place: int, source: int) -> Reject:
-    """Return the reject of a reading whose tick was closed."""
-    detail = "its second was scored already; `lateness` of the kind or the model says how long that waits"
-    return _reject(messages, place, source, RejectReason.LATE, detail)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """What the messages of one source held.
+
+    Attributes:
+        source: Its index.
+        places: The place of each of its messages among all. Shape (P,).
+        decoded: What they said; its places are among these.
+    """
+
+    source: int
+    places: NDArray[np.int64]
+    decoded: Decoded
 
 
-def count_messages(ingested: Ingested, sources: Sequence[str]) -> Counter[tuple[str, str, str]]:
-    """Return how many messages were received and what became of them, by source."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for index, count in zip(*np.unique(ingested.source, return_counts=True), strict=True):
-        counts[sources[index], "messages_received", ""] += int(count)
-        counts[sources[index], "messages_decoded", ""] += int(count)
-        counts[sources[index], "readings_decoded", ""] += int(count)
-    for reject in ingested.rejects:
-        name = sources[reject.source] if reject.source >= 0 else "none"
-        counts[name, "messages_received", ""] += 1
-        counts[name, "messages_rejected", reject.reason] += 1
-    return counts
-
-
-def _reject(messages: Messages, place: int, source: int, reason: RejectReason, detail: str) -> Reject:
-    return Reject(
-        source=source,
-        topic=messages.topics[place].decode("utf-8", errors="backslashreplace"),
-        reason=reason,
-        detail=detail,
-        payload=messages.payloads[place][:_MOST_KEPT],
-    )
-
-
-def _mark_retained(batch: ReadingBatch, messages: Messages, place: NDArray[np.int64]) -> ReadingBatch:
-    """Return ``batch`` with readings from retained messages marked: they set the state and trigger nothing."""
-    flags = np.array(messages.flags, np.uint8)[place]
-    retained = (flags & _RETAIN) != 0
-    if not retained.any():
+def _marked(
+    batch: ReadingBatch, messages: Messages, place: NDArray[np.int64], timeless: NDArray[np.bool_]
+) -> ReadingBatch:
+    """Return ``batch`` with two sorts marked: from retained messages, which trigger nothing, and timed at receipt."""
+    retained = (np.array(messages.flags, np.uint8)[place] & _RETAIN) != 0
+    if not (retained.any() or timeless.any()):
         return batch
     quality = np.where(retained, Quality.UNCERTAIN, batch.quality).astype(np.uint8)
-    return replace(batch, quality=quality, reason=np.where(retained, Reason.RETAINED, 0).astype(np.uint16))
+    reason = np.where(retained, Reason.RETAINED, 0) | np.where(timeless, Reason.RECEIVED, 0)
+    return replace(batch, quality=quality, reason=reason.astype(np.uint16))

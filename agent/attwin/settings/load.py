@@ -8,10 +8,30 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from attwin.core.errors import SettingsError
+from attwin.core.names import name_pattern
+from attwin.core.pseudonyms import LEAST_KEY_BYTES
 from attwin.core.rules import ATTENTION
-from attwin.core.topics import TopicTemplate, compile_template, is_id
-from attwin.core.units import UNITS
-from attwin.settings.model import BrokerSettings, KindSettings, RuleSettings, Settings, SourceSettings
+from attwin.core.topics import compile_template, is_id
+from attwin.core.units import UNITS, conversion
+from attwin.settings.model import (
+    BrokerSettings,
+    KindSettings,
+    PayloadSettings,
+    PrivacySettings,
+    RuleSettings,
+    Settings,
+    SourceSettings,
+)
+from attwin.settings.payloads import (
+    ALLOWED,
+    CSV_WORDS,
+    OBJECT_FORMATS,
+    Says,
+    filters_of,
+    given_settings,
+    payload_says,
+    time_field,
+)
 from attwin.settings.reader import Reader, did_you_mean
 
 _MOST_INFLIGHT = 65_535
@@ -56,6 +76,7 @@ def _check(settings: Settings, reader: Reader) -> None:
         _check_broker(settings.upstream, "upstream", reader)
     for name, kind in settings.kinds.items():
         _check_kind_itself(name, kind, reader)
+    _check_privacy(settings, reader)
     for index, source in enumerate(settings.sources):
         _check_source(source, f"sources[{index}]", settings, reader)
     for entity, entity_settings in settings.entities.items():
@@ -66,17 +87,17 @@ def _check(settings: Settings, reader: Reader) -> None:
     for name, count in Counter(rule.name for rule in settings.rules).items():
         if count > 1:
             reader.report_at("rules", f"{count} rules are called `{name}`; a name must be unique")
-    for topic, count in Counter(_filter(source.topic) for source in settings.sources).items():
+    for topic, count in Counter(topic for source in settings.sources for topic in _filters(source)).items():
         if topic and count > 1:
             reader.report_at("sources", f"{count} sources have topics like `{topic}`; a topic belongs to one source")
     _check_limits(settings, reader)
 
 
-def _filter(topic: str) -> str:
+def _filters(source: SourceSettings) -> list[str]:
     try:
-        return compile_template(topic).topic_filter
+        return [compile_template(topic).topic_filter for topic in filters_of(source)]
     except ValueError:
-        return ""
+        return []
 
 
 def _check_limits(settings: Settings, reader: Reader) -> None:
@@ -157,19 +178,104 @@ def _check_kind(kind: str, where: str, settings: Settings, reader: Reader) -> bo
 
 def _check_source(source: SourceSettings, where: str, settings: Settings, reader: Reader) -> None:
     known_kind = _check_kind(source.kind, f"{where}.kind", settings, reader)
-    if source.payload.value == source.payload.time:
-        reader.report_at(f"{where}.payload", f"value and time are both the field `{source.payload.time}`")
-    try:
-        template = compile_template(source.topic)
-    except ValueError as error:
-        reader.report_at(f"{where}.topic", str(error))
-        return
-    _check_one_place(template, "entity", source.entity, where, reader)
-    _check_one_place(template, "metric", source.metric, where, reader)
+    payload = source.payload
+    _check_payload(payload, where, reader)
+    if known_kind:
+        _check_names(source, where, settings, reader)
     if source.entity:
         _check_name(source.entity, f"{where}.entity", reader)
     if source.metric and known_kind:
         _check_metric(source.metric, source.kind, f"{where}.metric", settings, reader)
+    try:
+        templates = [compile_template(topic) for topic in filters_of(source)]
+    except ValueError as error:
+        reader.report_at(f"{where}.topic", str(error))
+        return
+    if payload.format == "sparkplug" and (source.topic.count("/") != 1 or not templates[0].text.startswith("spBv1.0/")):
+        reader.report_at(f"{where}.topic", "spBv1.0/GROUP, without the message type and what follows it")
+    topic_fields = frozenset(templates[-1].fields)
+    says = payload_says(source, topic_fields)
+    _check_one_place("entity", source.entity, topic_fields, says, where, reader)
+    _check_one_place("metric", source.metric, topic_fields, says, where, reader)
+    if payload.format.startswith("senml"):
+        try:
+            name_pattern(payload.name, entity_elsewhere=not says.entity)
+        except ValueError as error:
+            reader.report_at(f"{where}.payload.name", str(error))
+    _check_identifiers(source, topic_fields, where, settings, reader)
+
+
+def _check_payload(payload: PayloadSettings, where: str, reader: Reader) -> None:
+    for name in sorted(given_settings(payload) - ALLOWED[payload.format]):
+        known = ", ".join(sorted(ALLOWED[payload.format]))
+        reader.report_at(f"{where}.payload.{name}", f"means nothing in format {payload.format}, which has {known}")
+    if payload.value == time_field(payload):
+        reader.report_at(f"{where}.payload", f"value and time are both the field `{payload.value}`")
+    if len(payload.separator) != 1:
+        reader.report_at(f"{where}.payload.separator", "one character")
+    _check_columns(payload, where, reader)
+
+
+def _check_columns(payload: PayloadSettings, where: str, reader: Reader) -> None:
+    if payload.format != "csv":
+        return
+    at = f"{where}.payload.columns"
+    named = [column for column in payload.columns if column not in CSV_WORDS]
+    if not payload.columns:
+        reader.report_at(f"{where}.payload", "columns: is missing; what are the columns, such as [time, value]?")
+    elif bool(named) == ("value" in payload.columns):
+        reader.report_at(at, "either the column `value`, or columns that are metrics")
+    for column, count in Counter(column for column in payload.columns if column != "_").items():
+        if count > 1:
+            reader.report_at(at, f"`{column}` stands {count} times")
+
+
+def _check_names(source: SourceSettings, where: str, settings: Settings, reader: Reader) -> None:
+    """Check what is said of metrics: their names and their units."""
+    payload, metrics = source.payload, settings.kinds[source.kind].metrics
+    named = [column for column in payload.columns if column not in CSV_WORDS and column not in payload.values.values()]
+    for metric in payload.values:
+        _check_metric(metric, source.kind, f"{where}.payload.values.{metric}", settings, reader)
+    for metric in named:
+        _check_metric(metric, source.kind, f"{where}.payload.columns", settings, reader)
+    for metric, unit in payload.units.items():
+        at = f"{where}.payload.units.{metric}"
+        _check_metric(metric, source.kind, at, settings, reader)
+        if unit not in UNITS:
+            reader.report_at(at, f"`{unit}` is no unit; {_unit_advice(unit)}")
+        elif metric in metrics and metrics[metric].unit in UNITS and not conversion(unit, metrics[metric].unit):
+            reader.report_at(at, f"`{unit}` cannot become `{metrics[metric].unit}`")
+
+
+def _check_identifiers(
+    source: SourceSettings, topic_fields: frozenset[str], where: str, settings: Settings, reader: Reader
+) -> None:
+    for index, name in enumerate(source.identifiers):
+        if name == "metric":
+            reader.report_at(f"{where}.identifiers[{index}]", "a metric is no identifier")
+        elif name not in topic_fields | {"entity"} and source.payload.format not in OBJECT_FORMATS:
+            known = ", ".join(sorted(topic_fields | {"entity"}))
+            reader.report_at(f"{where}.identifiers[{index}]", f"`{name}` is no field of the topic; known: {known}")
+    if source.identifiers and not (settings.privacy.key or settings.privacy.key_file):
+        advice = "put 32 random bytes into a file: head -c 32 /dev/urandom | base64 > pseudonym.key"
+        reader.report_at(f"{where}.identifiers", f"need the secret `privacy.key_file`; {advice}")
+
+
+def _check_privacy(settings: Settings, reader: Reader) -> None:
+    privacy = settings.privacy
+    if privacy.key and privacy.key_file:
+        reader.report_at("privacy.key_file", "beside `key`; keep one of them")
+    if privacy.key_file and not Path(privacy.key_file).is_file():
+        reader.report_at("privacy.key_file", f"no file `{privacy.key_file}`")
+    elif (privacy.key or privacy.key_file) and len(pseudonym_key(privacy)) < LEAST_KEY_BYTES:
+        reader.report_at("privacy", f"the key of pseudonyms has fewer than {LEAST_KEY_BYTES} characters")
+
+
+def pseudonym_key(privacy: PrivacySettings) -> bytes:
+    """Return the secret of pseudonyms, empty where there is none."""
+    if privacy.key_file:
+        return Path(privacy.key_file).read_bytes().strip()
+    return privacy.key.reveal.strip().encode() if privacy.key else b""
 
 
 def _check_metric(metric: str, kind: str, where: str, settings: Settings, reader: Reader) -> None:
@@ -178,11 +284,18 @@ def _check_metric(metric: str, kind: str, where: str, settings: Settings, reader
         reader.report_at(where, f"`{metric}` is not a metric of kind `{kind}`; {did_you_mean(metric, known)}")
 
 
-def _check_one_place(template: TopicTemplate, what: str, fixed: str, where: str, reader: Reader) -> None:
-    in_topic = getattr(template, f"{what}_level") is not None
+def _check_one_place(
+    what: str, fixed: str, topic_fields: frozenset[str], says: Says, where: str, reader: Reader
+) -> None:
+    in_payload: bool = getattr(says, what)
+    in_topic = what in topic_fields
     if in_topic and fixed:
         reader.report_at(f"{where}.{what}", f"the topic has {{{what}}} already")
-    if not in_topic and not fixed:
+    elif in_payload and (in_topic or fixed):
+        reader.report_at(
+            f"{where}.payload", f"says the {what}, and so does {'the topic' if in_topic else f'`{what}:`'}"
+        )
+    elif not (in_topic or fixed or in_payload):
         reader.report_at(where, f"no {{{what}}} in the topic and no `{what}:`; say which {what} it is")
 
 

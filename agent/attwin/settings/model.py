@@ -116,17 +116,35 @@ class KindSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadSettings:
-    """Where value and time are in a JSON object; a payload that is a number alone needs neither.
+    """How payloads are read. A field is a name, or a path such as sensors.co2 into objects.
 
     Attributes:
-        value: The field of the value.
+        format: json, senml, senml-cbor, sparkplug, csv, thin-edge, or state (Home Assistant, Zigbee2MQTT).
+        value: json, state: the field of the value; a payload that is a number alone needs none.
+        values: Several metrics in one payload: the field of each metric, or the name that the payload gives it.
+        items: json: the field that holds a list of objects; a dot where the payload itself is the list.
         time: The field of the time; a payload without it gets the time of receipt.
-        time_unit: s or ms since 1970, or iso text.
+        time_unit: s or ms since 1970, or iso text; auto is s, thin-edge also takes iso, state takes ms and iso.
+        entity: json: the field that says the entity.
+        metric: json: the field that says the metric.
+        name: senml: names such as urn:dev:mac:{entity}/{metric}; unless told, the metric stands after the last : or /.
+        columns: csv: what the columns are: time, entity, metric, value, a metric's name, or _ for nothing.
+        separator: csv: the character between columns.
+        units: The unit that the sensors send, where it is not the metric's.
     """
 
+    format: Literal["json", "senml", "senml-cbor", "sparkplug", "csv", "thin-edge", "state"] = "json"
     value: str = "value"
-    time: str = "time"
-    time_unit: Literal["s", "ms", "iso"] = "s"
+    values: dict[str, str] = field(default_factory=dict)
+    items: str = ""
+    time: str = ""
+    time_unit: Literal["auto", "s", "ms", "iso"] = "auto"
+    entity: str = ""
+    metric: str = ""
+    name: str = ""
+    columns: list[str] = field(default_factory=list)
+    separator: str = ","
+    units: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +152,13 @@ class SourceSettings:
     """Topics that carry readings.
 
     Attributes:
-        topic: A template such as sensors/{entity}/{metric}.
+        topic: A template such as sensors/{entity}/{metric}; + is any level; for sparkplug, spBv1.0/GROUP.
         kind: The kind of entities found there.
-        entity: The entity, where the topic does not say it.
-        metric: The metric, where the topic does not say it.
+        entity: The entity, where neither the topic nor the payload says it.
+        metric: The metric, where neither the topic nor the payload says it.
         qos: 1 for no loss, 0 for sensors that cannot do better.
-        payload: The fields of the payload.
+        payload: How payloads are read.
+        identifiers: Topic fields and payload fields that identify people or devices; entity for the entity itself.
     """
 
     topic: str
@@ -148,6 +167,20 @@ class SourceSettings:
     metric: str = ""
     qos: Literal[0, 1] = 1
     payload: PayloadSettings = field(default_factory=PayloadSettings)
+    identifiers: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacySettings:
+    """How identifiers of people and devices are protected.
+
+    Attributes:
+        key: The secret of pseudonyms, 32 characters or more; better as !secret or key_file.
+        key_file: A file that holds the secret alone.
+    """
+
+    key: Secret | None = None
+    key_file: FilePath = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +265,7 @@ class Settings:
         store: Where the twin is kept.
         kinds: By name.
         sources: Topics that carry readings.
+        privacy: How identifiers of people and devices are protected.
         entities: Entities known from the start, by id; others are learned from topics.
         limits: Bounds that keep the gateway safe.
         rules: When to alert.
@@ -244,6 +278,7 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     kinds: dict[str, KindSettings]
     sources: list[SourceSettings]
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     entities: dict[str, EntitySettings] = field(default_factory=dict)
     limits: LimitSettings = field(default_factory=LimitSettings)
     rules: list[RuleSettings] = field(default_factory=list)

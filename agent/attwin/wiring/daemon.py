@@ -1,16 +1,15 @@
 """The agent, put together from its configuration."""
 
+import json
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import attwin
 from attwin.adapters.alert_file import AlertFile
 from attwin.adapters.clock import SystemClock
 from attwin.adapters.control_socket import ControlServer, control_path
-from attwin.adapters.json_payload import JsonDecoder
 from attwin.adapters.mqtt_link import BrokerAddress
 from attwin.adapters.mqtt_sensors import MqttSensorLink
 from attwin.adapters.mqtt_upstream import MqttUpLink
@@ -19,12 +18,10 @@ from attwin.adapters.wakeup import SignalWatch
 from attwin.core.catalogue import Catalogue, Kind, Metric
 from attwin.core.errors import SettingsError
 from attwin.core.outgoing import base_topic
-from attwin.core.routes import Routes, Source
+from attwin.core.routes import Source
 from attwin.core.rules import ATTENTION, Rule
-from attwin.core.topics import compile_template
 from attwin.runtime.agent import Agent
 from attwin.runtime.commands import Commands
-from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
 from attwin.settings.model import BrokerSettings, KindSettings, RuleSettings, Settings
@@ -39,10 +36,14 @@ from attwin.wiring.models import (
 )
 from attwin.wiring.reading import CONTROL, tested_models
 from attwin.wiring.restore import restore
+from attwin.wiring.sources import ingest_of, inspect_sources, sources_of
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _NO_MODEL_STEP_MS = 1000
 _ALERTS_WRITTEN = "alerts_written"
+_SUBSCRIBED = "subscribed"
+_LEAST_HORIZON = 100
+"""How many deliveries are remembered at least, so that one that comes again is recognised."""
 
 
 class Daemon:
@@ -59,6 +60,7 @@ class Daemon:
         clock = SystemClock()
         base = base_topic(settings.gateway.id)
         path = Path(settings.store.path)
+        demand_packages(settings)
         demand_tested(settings, path)
         house = _House(settings)
         store = SqliteStore(path, house.catalogue, gateway=settings.gateway.id, durability=settings.store.durability)
@@ -79,12 +81,18 @@ class Daemon:
             upstream = settings.upstream
             self.agent = Agent(
                 clock=clock,
-                sensors=_sensors(settings, house.sources, clock),
+                sensors=_sensors(settings, house.sources, clock, store),
                 uplink=MqttUpLink(_address(upstream, f"attwin-{settings.gateway.id}-up"), clock, base=base, info=info)
                 if upstream
                 else None,
                 store=store,
-                ingest=_ingest(settings, house, base),
+                ingest=ingest_of(
+                    settings,
+                    house.sources,
+                    house.catalogue,
+                    own_base=base,
+                    deliveries=store.load_deliveries(max(_LEAST_HORIZON, 2 * settings.broker.inflight)),
+                ),
                 twin=twin,
                 book=book,
                 publisher=TwinPublisher(twin, base=base, every_ms=upstream.twin_every if upstream else 0),
@@ -135,15 +143,7 @@ class _House:
         ]
         self.catalogue = Catalogue(kinds, most_entities=settings.limits.entities)
         self.rules = [_rule(rule, self.names, kinds) for rule in settings.rules]
-        self.sources = [
-            Source(
-                template=compile_template(source.topic),
-                kind=self.names.index(source.kind),
-                entity=source.entity,
-                metric=source.metric,
-            )
-            for source in settings.sources
-        ]
+        self.sources = sources_of(settings)
 
     def note_models(self, store: SqliteStore, clock: SystemClock) -> None:
         """Note the models as active."""
@@ -167,6 +167,18 @@ class _House:
         return {"attwin": attwin.__version__, "site": self.settings.gateway.site, "store": store_id, "models": models}
 
 
+def demand_packages(settings: Settings) -> None:
+    """Refuse a configuration that needs a package which is not installed.
+
+    Raises:
+        SettingsError: One is missing.
+    """
+    problems: list[str] = []
+    inspect_sources(settings, lambda where, problem: problems.append(f"{where}: {problem}"))
+    if problems:
+        raise SettingsError(problems)
+
+
 def demand_tested(settings: Settings, database: Path) -> None:
     """Self-test, in a process of its own, every model that has not served on this runtime before.
 
@@ -183,29 +195,22 @@ def demand_tested(settings: Settings, database: Path) -> None:
                 verify_in_child(path)
 
 
-def _sensors(settings: Settings, sources: Sequence[Source], clock: SystemClock) -> MqttSensorLink:
-    filters = {own.template.topic_filter: source.qos for own, source in zip(sources, settings.sources, strict=True)}
+def _sensors(settings: Settings, sources: Sequence[Source], clock: SystemClock, store: SqliteStore) -> MqttSensorLink:
+    filters = {
+        template.topic_filter: source.qos
+        for own, source in zip(sources, settings.sources, strict=True)
+        for template in own.templates
+    }
+    # the broker's session may still have what an earlier configuration subscribed to
+    before = set(json.loads(store.meta(_SUBSCRIBED) or "[]"))
+    store.set_meta(_SUBSCRIBED, json.dumps(sorted(before | set(filters))))
     return MqttSensorLink(
         _address(settings.broker, f"attwin-{settings.gateway.id}"),
         clock,
         filters=list(filters.items()),
+        leftovers=sorted(before - set(filters)),
         most_payload=settings.limits.payload_bytes,
     )
-
-
-def _ingest(settings: Settings, house: _House, base: str) -> Ingest:
-    zone = ZoneInfo(settings.gateway.zone)
-    decoders = [
-        JsonDecoder(
-            value_field=source.payload.value,
-            time_field=source.payload.time,
-            time_unit=source.payload.time_unit,
-            zone=zone,
-        )
-        for source in settings.sources
-    ]
-    routes = Routes(house.sources, house.catalogue, learn=settings.limits.learn, own_base=f"{base}/")
-    return Ingest(routes, decoders, most_payload=settings.limits.payload_bytes)
 
 
 def _kind(name: str, settings: KindSettings, metrics: tuple[Metric, ...], model: KindModel | None) -> Kind:
