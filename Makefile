@@ -23,10 +23,10 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev tools
 	$(BIN)/python bench/ingest.py
 
-# what the tests need beside Python: a real broker
+# what the tests need beside Python: a real broker, and clocks that can be set
 .PHONY: tools
 tools:
-	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || ./.ci/install-tools
+	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null && command -v faketime >/dev/null || ./.ci/install-tools
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import AlertFacts, Draft, OutgoingMessage
 from attwin.core.types import ReadingBatch, Reject, RejectReason, joined
 
@@ -17,12 +18,31 @@ CONNECTING = "connecting"
 class Clock(Protocol):
     """Tells the time."""
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the wall clock can be right."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot, empty where it can."""
+        ...
+
+    @property
+    def offset_ms(self) -> int:
+        """The believed time less the time since the machine was booted."""
+        ...
+
     def now_ms(self) -> int:
-        """Return the wall clock [ms since the Unix epoch, UTC]."""
+        """Return the believed time [ms since the Unix epoch, UTC]."""
         ...
 
     def monotonic_ms(self) -> int:
         """Return a clock that never jumps [ms]."""
+        ...
+
+    def check(self) -> Jump | None:
+        """Find out whether the wall clock has jumped; None where there is nothing to say."""
         ...
 
 
@@ -285,6 +305,15 @@ class Store(Protocol):
 
     def forget_entity(self, key: int, *, now_ms: int) -> None:
         """Mark an entity as forgotten; what is stored of it stays readable."""
+        ...
+
+    def mend_times(self, offset_ms: int, *, now_ms: int) -> None:
+        """Put right the times of receipt since the machine was booted, now that its clock is.
+
+        Args:
+            offset_ms: The true time less the time since the machine was booted.
+            now_ms: The true time.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue
 from attwin.core.errors import StoreError
 from attwin.core.outgoing import AlertFacts, Draft
-from attwin.core.types import Reject, RejectReason
+from attwin.core.types import Reason, Reject, RejectReason
 from attwin.ports import AlertChange, Commit, ScoreRow
 from support.builders import T0_MS, a_batch, a_catalogue, a_kind
 
@@ -201,7 +202,7 @@ def test_entities_come_back_with_their_keys_and_places(tmp_path: Path) -> None:
 
     second = a_catalogue(entities=0)
     again = SqliteStore(path, second, gateway="g1", durability="full")
-    again.load_entities({"room": 0}, places)
+    again.load_entities({"room": 0}, places, now_ms=3)
 
     assert [second.find(name) for name in ("e0", "e1", "e2")] == [0, None, 2]
     assert second.series_key[:6].tolist() == first.series_key[:6].tolist()
@@ -219,7 +220,7 @@ def test_a_kind_with_other_metrics_gets_new_series(tmp_path: Path) -> None:
 
     changed = a_catalogue(a_kind(metrics=("noise",)), entities=0)
     again = SqliteStore(path, changed, gateway="g1", durability="full")
-    again.load_entities({"room": 0}, {})
+    again.load_entities({"room": 0}, {}, now_ms=3)
     again.commit(Commit(now_ms=2, counts={("s", "x", ""): 1}))
 
     assert changed.find("e0") == 0
@@ -296,3 +297,42 @@ def test_the_settings_of_the_connection_are_the_durable_ones(store: SqliteStore)
     ]
 
     assert found == ["wal", 2, 1, 2]
+
+
+def test_times_of_receipt_are_put_right_when_the_clock_is(tmp_path: Path) -> None:
+    """Readings of every run since the machine was booted are shifted; what a sensor timed itself is not."""
+    received = np.array([Reason.RECEIVED, 0], np.uint16)
+    for offset_ms in (1000, 3000):
+        catalogue = a_catalogue(entities=0)
+        store = SqliteStore(tmp_path / "twin.db", catalogue, gateway="g1", durability="full")
+        store.load_entities({"room": 0}, {}, now_ms=0)
+        if catalogue.find("e0") is None:
+            catalogue.add("e0", 0)
+        store.begin_boot("this", offset_ms, now_ms=offset_ms)
+        batch = replace(a_batch(values=[1.0, 2.0], times_ms=[offset_ms + 10, 77]), reason=received)
+        store.commit(Commit(now_ms=offset_ms + 10, stored=batch, counts={("s", "x", ""): 1}))
+        if offset_ms == 1000:
+            store.close()
+
+    store.mend_times(500_000, now_ms=500_020)
+    after = replace(a_batch(values=[3.0], times_ms=[500_030]), reason=received[:1])
+    store.commit(Commit(now_ms=500_030, stored=after, counts={("s", "x", ""): 1}))
+
+    assert [s.time_ms.tolist() for s in store.segments_after(0)] == [[500_010, 77], [500_010, 77], [500_030]]
+    assert store.newest_ms() == 500_030
+    store.close()
+
+
+def test_deliveries_are_remembered_over_a_restart(tmp_path: Path) -> None:
+    """The newest ones, as many as the horizon says."""
+    store = SqliteStore(tmp_path / "twin.db", a_catalogue(), gateway="g1", durability="full")
+    for number in range(1, 6):
+        store.commit(Commit(now_ms=1, counts={("s", "x", ""): 1}, deliveries=[(number, number * 7), (number + 10, 1)]))
+    store.close()
+
+    again = SqliteStore(tmp_path / "twin.db", a_catalogue(), gateway="g1", durability="full")
+    found = again.load_deliveries(4)
+
+    assert [found.is_repeated(n, n * 7) for n in (5, 4, 3)] == [True, True, False]
+    assert not found.is_repeated(5, 36)
+    again.close()

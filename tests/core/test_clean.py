@@ -4,19 +4,26 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from attwin.core.clean import RECENT_READINGS, Recent, judge
+from attwin.core.catalogue import Metric
+from attwin.core.clean import RECENT_READINGS, ClockView, History, Ranges, Recent, judge
 from attwin.core.types import Quality, ReadingBatch, Reason
 from support.builders import T0_MS, a_batch, a_catalogue, a_kind
 
 CATALOGUE = a_catalogue(a_kind(low=-40.0, high=125.0))
+RANGES = Ranges(CATALOGUE.metrics)
 AHEAD_MS = 2_000
+
+
+def a_clock(now_ms: int, *, is_trusted: bool = True) -> ClockView:
+    """Return what cleaning may know of the time."""
+    return ClockView(now_ms=now_ms, is_trusted=is_trusted, most_ahead_ms=AHEAD_MS)
 
 
 def test_judge_leaves_believable_readings_alone() -> None:
     """Readings that pass every check come back unchanged."""
     batch = a_batch(values=[20.0, 20.5, 125.0, -40.0])
 
-    assert judge(batch, CATALOGUE, now_ms=T0_MS + 3000, most_ahead_ms=AHEAD_MS) is batch
+    assert judge(batch, CATALOGUE, RANGES, a_clock(T0_MS + 3000)) is batch
 
 
 @pytest.mark.parametrize(
@@ -34,7 +41,7 @@ def test_judge_lowers_quality_and_keeps_the_value(change: dict[str, list[int]], 
     """A failed check lowers the quality, says why, and touches neither value nor time."""
     batch = a_batch(**change)
 
-    judged = judge(batch, CATALOGUE, now_ms=T0_MS, most_ahead_ms=AHEAD_MS)
+    judged = judge(batch, CATALOGUE, RANGES, a_clock(T0_MS))
 
     assert judged.quality.tolist() == [quality]
     assert judged.reason.tolist() == [reason]
@@ -80,7 +87,7 @@ def test_a_reading_ahead_of_the_clock_is_found_again_when_the_clock_has_caught_u
     """Delivered again later, it is a duplicate although it is ahead no more; others of its series stay new."""
     recent = Recent()
     batch = a_batch(times_ms=[T0_MS + 10_000])
-    recent.remember(judge(batch, CATALOGUE, now_ms=T0_MS, most_ahead_ms=AHEAD_MS))
+    recent.remember(judge(batch, CATALOGUE, RANGES, a_clock(T0_MS)))
 
     assert duplicates(recent, batch).tolist() == [True]
     assert duplicates(recent, a_batch(times_ms=[T0_MS + 1])).tolist() == [False]
@@ -119,3 +126,94 @@ def test_a_late_reading_is_a_duplicate_only_if_it_was_kept() -> None:
     found = recent.duplicates(again, np.ones(3, np.bool_))
 
     assert found.tolist() == [True, False, False]
+
+
+def test_while_the_clock_is_not_trusted_every_reading_is_uncertain_and_none_is_ahead() -> None:
+    """A clock that may be wrong says nothing about the sensor's; a range still does."""
+    batch = a_batch(values=[20.0, 999.0], times_ms=[T0_MS, T0_MS + 10**12])
+
+    judged = judge(batch, CATALOGUE, RANGES, a_clock(T0_MS, is_trusted=False))
+
+    assert judged.quality.tolist() == [Quality.UNCERTAIN, Quality.BAD]
+    assert judged.reason.tolist() == [Reason.CLOCK, Reason.CLOCK | Reason.OUT_OF_RANGE]
+
+
+MINUTE_MS = 60_000
+
+
+def assess(metric: Metric, values: list[float], times_s: list[int], *, at_once: bool) -> tuple[list[int], list[bool]]:
+    """Return reasons and what is suppressed, of readings that come together or one by one."""
+    history = History([metric])
+    parts = [slice(0, len(values))] if at_once else [slice(i, i + 1) for i in range(len(values))]
+    reasons, suppressed = [], []
+    for part in parts:
+        batch = a_batch(values=values[part], times_ms=[T0_MS + 1000 * t for t in times_s[part]])
+        judged, near = history.assess(batch, np.zeros(len(batch), np.int16))
+        reasons += judged.reason.tolist()
+        suppressed += near.tolist()
+    return reasons, suppressed
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("metric", "values", "times_s", "reasons", "suppressed"),
+    [
+        pytest.param(
+            {"deadband": 0.5}, [20, 20.5, 20.6, 20.2], [0, 1, 2, 3], [0, 0, 0, 0], [0, 1, 0, 1],
+            id="deadband is about the last one stored",
+        ),
+        pytest.param(
+            {"deadband": 0.0}, [1, 1, 0, 0, 1], [0, 1, 2, 3, 4], [0] * 5, [0, 1, 0, 1, 0], id="report on change"
+        ),
+        pytest.param(
+            {"deadband": 1.0, "heartbeat_ms": 5000}, [1, 1, 1, 1], [0, 4, 5, 9], [0] * 4, [0, 1, 0, 1], id="heartbeat"
+        ),
+        pytest.param(
+            {"stuck_after_ms": 3000}, [1, 1, 1, 1, 2, 2], [0, 2, 3, 9, 10, 11],
+            [0, 0, Reason.STUCK, Reason.STUCK, 0, 0], [0] * 6, id="stuck until it moves",
+        ),
+        pytest.param(
+            {"step": 5.0}, [20, 25, 31, 31, 20], [0, 1, 2, 3, 4], [0, 0, Reason.STEP, 0, Reason.STEP], [0] * 5,
+            id="a step is said once",
+        ),
+        pytest.param(
+            {"deadband": 1.0, "step": 5.0}, [20, 40, 20.5], [5, 3, 6], [0, 0, 0], [0, 0, 1],
+            id="a reading that comes late changes nothing",
+        ),
+        pytest.param({}, [1, 1, 100], [0, 1, 2], [0, 0, 0], [0, 0, 0], id="no check"),
+    ],
+)  # fmt: skip
+def test_a_reading_is_judged_by_the_one_before_it(
+    metric: dict[str, float],
+    values: list[float],
+    times_s: list[int],
+    reasons: list[int],
+    suppressed: list[int],
+    at_once: bool,  # noqa: FBT001 -- a parameter of the table
+) -> None:
+    """In one batch or one by one, the judgement is the same."""
+    found = assess(Metric(name="m", unit="1", **metric), values, times_s, at_once=at_once)
+
+    assert found == (reasons, [bool(s) for s in suppressed])
+
+
+def test_stuck_is_bad_and_a_step_is_uncertain() -> None:
+    """The quality says how far to trust it; a bad reading is not compared with."""
+    history = History([Metric(name="m", unit="1", stuck_after_ms=1000, step=5.0)])
+    batch = a_batch(values=[1.0, 1.0, 50.0], times_ms=[T0_MS, T0_MS + 2000, T0_MS + 3000])
+
+    judged, _ = history.assess(batch, np.zeros(3, np.int16))
+
+    assert judged.quality.tolist() == [Quality.GOOD, Quality.BAD, Quality.UNCERTAIN]
+
+
+def test_the_history_survives_a_snapshot() -> None:
+    """After a restart the next reading is judged by the one before it."""
+    metric = Metric(name="m", unit="1", deadband=1.0)
+    first, second = History([metric]), History([metric])
+    first.assess(a_batch(values=[20.0]), np.zeros(1, np.int16))
+    second.load(first.dump())
+
+    _, near = second.assess(a_batch(values=[20.5], times_ms=[T0_MS + 1]), np.zeros(1, np.int16))
+
+    assert near.tolist() == [True]

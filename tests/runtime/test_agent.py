@@ -5,10 +5,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from attwin.adapters.json_payload import JsonDecoder
+from attwin.core.clock_trust import Jump
 from attwin.core.errors import StoreError
 from attwin.core.routes import Routes, Source
 from attwin.core.rules import Rule
 from attwin.core.topics import compile_template
+from attwin.core.types import Reason
 from attwin.runtime.agent import COMMIT_MS, LINGER_MS, Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.deliver import deliver
@@ -38,6 +40,7 @@ class House:
     """An agent among fakes."""
 
     def __init__(self, *, inflight: int = 20, up: bool = True) -> None:
+        self.refilled: list[dict[tuple[str, str], int]] = []
         self.clock = FakeClock(T0_MS + 10**9)
         self.sensors = FakeSensors(self.clock)
         self.uplink = FakeUplink(up=up)
@@ -64,6 +67,7 @@ class House:
             health_every_ms=60_000,
             forget_after_ms=FORGET_MS,
             lasting=frozenset({"kept"}),
+            refill=self.refilled.append,
         )
         self.agent._next_health_ms = self.agent._next_tick_ms = 10**12
 
@@ -323,3 +327,33 @@ def test_deliver_returns_what_upstream_has() -> None:
 
     assert deliver(store, uplink) == []
     assert uplink.sent == []
+
+
+def test_a_believed_jump_of_the_clock_mends_what_is_stored() -> None:
+    """The round before it is committed first; then the times are put right and the twin is made anew."""
+    rig = House()
+    rig.reading(20.0)
+    rig.clock.jump = Jump(5_000, "")
+    rig.agent._next_tick_ms = 0
+
+    rig.step(50)
+
+    assert len(rig.store.commits) == 1
+    assert rig.store.mended == [rig.clock.offset_ms]
+    assert rig.refilled == [{}]
+
+
+def test_a_jump_that_is_not_believed_changes_nothing() -> None:
+    """It is said, and readings are stored as uncertain."""
+    rig = House()
+    rig.clock.problem = "the clock jumped"
+    rig.clock.jump = Jump(0, rig.clock.problem)
+    rig.agent._next_tick_ms = 0
+    rig.reading(20.0)
+
+    rig.step(50)
+    rig.step(200)
+
+    assert rig.store.mended == []
+    assert rig.agent.health()["clock"] == "the clock jumped"
+    assert rig.store.commits[0].stored.reason.tolist() == [Reason.CLOCK]

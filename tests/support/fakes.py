@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import OutgoingMessage
 from attwin.ports import Commit, Messages
 
@@ -15,6 +16,23 @@ class FakeClock:
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
         self.wall_ms = now_ms
         self.ticks_ms = 0
+        self.problem = ""
+        self.jump: Jump | None = None
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problem
+
+    @property
+    def offset_ms(self) -> int:
+        """Return the difference of the two clocks."""
+        return self.wall_ms - self.ticks_ms
+
+    def check(self) -> Jump | None:
+        """Return the jump that a test has set, once."""
+        jump, self.jump = self.jump, None
+        return jump
 
     def now_ms(self) -> int:
         """Return the wall clock."""
@@ -167,6 +185,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.commits: list[Commit] = []
         self.snapshots = 0
+        self.mended: list[int] = []
         self.refusal: Exception | None = None
         self.closed = False
 
@@ -196,6 +215,11 @@ class FakeStore:
 
     def forget_entity(self, key: int, *, now_ms: int) -> None:
         """Do nothing."""
+
+    def mend_times(self, offset_ms: int, *, now_ms: int) -> None:
+        """Note it."""
+        del now_ms
+        self.mended.append(offset_ms)
 
     def close(self) -> None:
         """Note it."""

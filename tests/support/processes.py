@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -123,6 +124,7 @@ class Agent:
 
     def __init__(self, config: Path) -> None:
         self.config = config
+        self.environment: dict[str, str] = {}
         self._log = config.with_name("agent.log")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -143,7 +145,10 @@ class Agent:
         """Start, and wait until it answers and has tried its broker."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "attwin", "run", "--config", str(self.config)], stdout=log, stderr=log
+                [sys.executable, "-m", "attwin", "run", "--config", str(self.config)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment},
             )
         wait_until(lambda: self.gone() or self._has_tried(), "the agent answers")
         assert not self.gone(), self.log()

@@ -93,6 +93,12 @@ from scores join entities on entities.id = scores.entity_id;
 
 _M002 = """
 alter table journal add column deliveries blob not null default x'';
+alter table journal add column boot integer not null default 0;
+
+create table boots (
+    id integer primary key, boot_id text not null, started_ms integer not null, offset_ms integer not null,
+    shift_ms integer not null default 0
+) strict;
 """
 
 
@@ -103,8 +109,8 @@ def m001_first_tables(db: Database) -> None:
 
 
 @MIGRATIONS()
-def m002_deliveries(db: Database) -> None:
-    """Remember which messages without a time of their own were taken."""
+def m002_deliveries_and_boots(db: Database) -> None:
+    """Remember which messages without a time were taken, and by which clock."""
     _run(db, _M002)
 
 

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sqlite3
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
 from attwin.core.errors import StoreError
-from attwin.core.journal import Segment, decode, encode
+from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.outgoing import LANES, AlertFacts, Draft, OutgoingMessage
 from attwin.core.types import Quality, Reject
 from attwin.ports import AlertChange, Commit, Counts, ScoreRow
@@ -51,6 +50,7 @@ class SqliteStore:
         self._in_flight: dict[str, int] = dict.fromkeys(LANES, 0)
         self._reject_bytes = int(self._one("select coalesce(sum(bytes), 0) from rejects"))
         self._waiting = int(self._one("select count(*) from outbox"))
+        self._boot, self._boot_id = 0, ""
         self._sent = 0
 
     @property
@@ -58,7 +58,43 @@ class SqliteStore:
         """Return the id that this database was given when it was made."""
         return self._store_id
 
-    def load_entities(self, kinds: Mapping[str, int], snapshot: Mapping[str, NDArray[np.generic]]) -> None:
+    def newest_ms(self) -> int:
+        """Return a time that has certainly passed: that of the newest commit; 0 where there is none."""
+        newest = "(select created_ms, boot from journal order by id desc limit 1)"
+        shifted = "coalesce(max(created_ms + coalesce(shift_ms, 0)), 0)"
+        return int(self._one(f"select {shifted} from {newest} left join boots on boot = boots.id"))
+
+    def begin_boot(self, boot_id: str, offset_ms: int, *, now_ms: int) -> None:
+        """Note by which clock the times of receipt are from now on.
+
+        Args:
+            boot_id: Of this boot of the machine.
+            offset_ms: The believed time less the time since the machine was booted.
+            now_ms: The believed time.
+        """
+        with self._transaction():
+            self._insert_boot(boot_id, offset_ms, now_ms)
+
+    def mend_times(self, offset_ms: int, *, now_ms: int) -> None:
+        """Put right the times of receipt of this boot of the machine; readers add the shift of their boot."""
+        with self._transaction():
+            self._connection.execute(
+                "update boots set shift_ms = ? - offset_ms where boot_id = ?", (offset_ms, self._boot_id)
+            )
+            self._insert_boot(self._boot_id, offset_ms, now_ms)
+
+    def _insert_boot(self, boot_id: str, offset_ms: int, now_ms: int) -> None:
+        self._boot_id = boot_id
+        self._boot = int(
+            self._connection.execute(
+                "insert into boots (boot_id, started_ms, offset_ms) values (?, ?, ?)", (boot_id, now_ms, offset_ms)
+            ).lastrowid
+            or 0
+        )
+
+    def load_entities(
+        self, kinds: Mapping[str, int], snapshot: Mapping[str, NDArray[np.generic]], *, now_ms: int
+    ) -> None:
         """Add to the catalogue the entities whose kind the configuration still has with the same metrics.
 
         An entity whose kind has other metrics now gets new series; the old ones stay readable.
@@ -66,6 +102,7 @@ class SqliteStore:
         Args:
             kinds: The index of every kind of the configuration.
             snapshot: Its entities get the places they had, so that its columns fit.
+            now_ms: The gateway's clock.
         """
         rows = self._connection.execute(
             "select e.id, e.name, e.kind, min(s.id), group_concat(s.metric, char(31)), e.forgotten_ms is not null "
@@ -91,7 +128,6 @@ class SqliteStore:
                 changed.append((key, name, index))
         for place in free:
             self._catalogue.forget(place)
-        now_ms = time.time_ns() // 1_000_000
         for key, name, index in changed:
             self.forget_entity(key, now_ms=now_ms)
             if index is not None:
@@ -201,19 +237,24 @@ class SqliteStore:
         row = self._connection.execute("select value from meta where name = ?", (name,)).fetchone()
         return str(row[0]) if row else ""
 
-    def recent_position(self) -> int:
+    def recent_position(self, now_ms: int) -> int:
         """Return the journal position an hour ago, from where windows are refilled when there is no snapshot."""
-        since = time.time_ns() // 1_000_000 - _REFILL_MS
-        row = self._connection.execute("select max(id) from journal where created_ms < ?", (since,)).fetchone()
+        row = self._connection.execute(
+            "select max(journal.id) from journal left join boots on boot = boots.id "
+            "where created_ms + coalesce(shift_ms, 0) < ?",
+            (now_ms - _REFILL_MS,),
+        ).fetchone()
         return int(row[0] or 0)
 
     def segments_after(self, position: int) -> Iterator[Segment]:
         """Yield the journal's segments after a position, oldest first; a damaged one is left out and said."""
-        for number, readings, body in self._connection.execute(
-            "select id, readings, body from journal where id > ? and readings > 0 order by id", (position,)
+        for number, readings, body, shift_ms in self._connection.execute(
+            "select journal.id, readings, body, coalesce(shift_ms, 0) from journal left join boots on boot = boots.id "
+            "where journal.id > ? and readings > 0 order by journal.id",
+            (position,),
         ):
             try:
-                yield decode(body)
+                yield shifted(decode(body), shift_ms)
             except ValueError as error:
                 log.error("journal=%d readings=%d lost=replay problem=%r", number, readings, str(error))
 
@@ -294,8 +335,8 @@ class SqliteStore:
         )
         first, last = (int(stored.time_ms.min()), int(stored.time_ms.max())) if len(stored) else (None, None)
         self._connection.execute(
-            "insert into journal (created_ms, readings, first_ms, last_ms, body, counts, deliveries) "
-            "values (?, ?, ?, ?, ?, ?, ?)",
+            "insert into journal (created_ms, readings, first_ms, last_ms, body, counts, deliveries, boot) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 commit.now_ms,
                 len(stored),
@@ -304,6 +345,7 @@ class SqliteStore:
                 encode(segment) if len(stored) else b"",
                 json.dumps([[*key, count] for key, count in counts.items()], separators=(",", ":")),
                 np.array([*commit.deliveries], _DELIVERIES).tobytes(),
+                self._boot,
             ),
         )
 

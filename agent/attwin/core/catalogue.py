@@ -23,6 +23,10 @@ class Metric:
         low: Smallest possible value, -inf where not limited.
         high: Largest possible value, inf where not limited.
         every_ms: Expected period, 0 where none is promised.
+        deadband: A reading this close to the one stored before is left out; NaN for none.
+        heartbeat_ms: After this time a reading is stored all the same.
+        stuck_after_ms: A value that has not changed for this long is bad; 0 for never.
+        step: A greater change from one reading to the next is uncertain; inf for none.
     """
 
     name: str
@@ -30,6 +34,15 @@ class Metric:
     low: float = -np.inf
     high: float = np.inf
     every_ms: int = 0
+    deadband: float = np.nan
+    heartbeat_ms: int = 600_000
+    stuck_after_ms: int = 0
+    step: float = np.inf
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a reading is judged by the one before it."""
+        return not np.isnan(self.deadband) or self.stuck_after_ms > 0 or self.step < np.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +86,8 @@ class Catalogue:
         series_key: The lasting key of every series. Shape (S,).
         series_entity: The entity of every series. Shape (S,).
         series_metric: The metric's index, in the entity's kind, of every series. Shape (S,).
-        low, high: The range of every series [the metric's unit]. Shape (S,).
+        metrics: The metrics of all kinds, one after the other.
+        series_number: The place in ``metrics`` of every series. Shape (S,).
     """
 
     def __init__(self, kinds: Sequence[Kind], *, most_entities: int) -> None:
@@ -89,8 +103,8 @@ class Catalogue:
         self.series_key = np.zeros(_FIRST_CAPACITY, np.int64)
         self.series_entity = np.zeros(_FIRST_CAPACITY, np.int32)
         self.series_metric = np.zeros(_FIRST_CAPACITY, np.int16)
-        self.low = np.zeros(_FIRST_CAPACITY)
-        self.high = np.zeros(_FIRST_CAPACITY)
+        self.metrics = tuple(metric for kind in self.kinds for metric in kind.metrics)
+        self.series_number = np.zeros(_FIRST_CAPACITY, np.int16)
         self._index: dict[str, int] = {}
         self._free: dict[int, list[int]] = {kind: [] for kind in range(len(self.kinds))}
 
@@ -154,15 +168,14 @@ class Catalogue:
         self.entity_ids.append("")
         for name in ("entity_key", "entity_kind", "first_series"):
             setattr(self, name, grown(getattr(self, name), entity + 1))
-        for name in ("series_key", "series_entity", "series_metric", "low", "high"):
+        for name in ("series_key", "series_entity", "series_metric", "series_number"):
             setattr(self, name, grown(getattr(self, name), self.series_count))
         self.entity_kind[entity] = kind
         self.first_series[entity] = first
         own = slice(first, self.series_count)
         self.series_entity[own] = entity
         self.series_metric[own] = np.arange(len(metrics))
-        self.low[own] = [metric.low for metric in metrics]
-        self.high[own] = [metric.high for metric in metrics]
+        self.series_number[own] = sum(len(k.metrics) for k in self.kinds[:kind]) + np.arange(len(metrics))
         return entity
 
     def kind_of(self, entity: int) -> Kind:

@@ -3,37 +3,62 @@
 Cleaning never repairs and never drops silently: what was stored can be explained later, what was not is counted.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attwin.core.catalogue import Catalogue
+from attwin.core.catalogue import Catalogue, Metric
 from attwin.core.columns import NEVER_MS, grown, newest_before
 from attwin.core.types import Quality, ReadingBatch, Reason
 
 _TIME_BITS = 44
+_FAR_MS = 2**62
 RECENT_READINGS = 65_536
 """The horizon within which a reading of the same series and time is known to be a duplicate [readings]."""
 
 
-def judge(batch: ReadingBatch, catalogue: Catalogue, *, now_ms: int, most_ahead_ms: int) -> ReadingBatch:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockView:
+    """What cleaning may know of the time.
+
+    Attributes:
+        now_ms: The gateway's clock [ms since the Unix epoch, UTC].
+        is_trusted: Whether that clock can be right.
+        most_ahead_ms: How far a reading may be ahead of it.
+    """
+
+    now_ms: int
+    is_trusted: bool
+    most_ahead_ms: int
+
+
+class Ranges:
+    """The range of every metric, as columns."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self.low = np.array([metric.low for metric in metrics])
+        self.high = np.array([metric.high for metric in metrics])
+
+
+def judge(batch: ReadingBatch, catalogue: Catalogue, ranges: Ranges, clock: ClockView) -> ReadingBatch:
     """Return ``batch`` with quality lowered and reasons added where a check fails.
 
-    Args:
-        batch: The readings to judge.
-        catalogue: Knows the range of every series.
-        now_ms: The gateway's clock [ms since the Unix epoch, UTC].
-        most_ahead_ms: How far a reading may be ahead of that clock.
+    While the clock is not trusted it cannot say what is ahead of it: then every reading is uncertain.
     """
-    impossible = ~((batch.value >= catalogue.low[batch.series]) & (batch.value <= catalogue.high[batch.series]))
-    ahead = batch.time_ms > now_ms + most_ahead_ms
-    if not (impossible.any() or ahead.any()):
+    number = catalogue.series_number[batch.series]
+    impossible = ~((batch.value >= ranges.low[number]) & (batch.value <= ranges.high[number]))
+    ahead = batch.time_ms > clock.now_ms + clock.most_ahead_ms
+    if clock.is_trusted and not (impossible.any() or ahead.any()):
         return batch
-    quality = np.where(ahead, np.minimum(batch.quality, Quality.UNCERTAIN), batch.quality)
+    if not clock.is_trusted:
+        ahead = np.zeros(len(batch), np.bool_)
+    doubtful = ahead if clock.is_trusted else np.ones(len(batch), np.bool_)
+    quality = np.where(doubtful, np.minimum(batch.quality, Quality.UNCERTAIN), batch.quality)
     quality = np.where(impossible, Quality.BAD, quality)
-    reason = batch.reason | np.where(ahead, Reason.AHEAD, 0) | np.where(impossible, Reason.OUT_OF_RANGE, 0)
+    reason = batch.reason | np.where(doubtful, Reason.AHEAD if clock.is_trusted else Reason.CLOCK, 0)
+    reason |= np.where(impossible, Reason.OUT_OF_RANGE, 0)
     return replace(batch, quality=quality.astype(np.uint8), reason=reason.astype(np.uint16))
 
 
@@ -98,6 +123,96 @@ class Recent:
         """Take over what ``dump`` returned."""
         self.newest_ms, self._keys = state["newest_ms"].astype(np.int64), state["keys"].astype(np.int64)
         self._next = 0
+
+
+class History:
+    """The reading before each one, for metrics whose readings are judged by it.
+
+    Deadband: a reading that close to the last one stored is left out, for at most the heartbeat. Stuck: a value that
+    has not changed for too long is bad. Step: too great a change is uncertain, once. Other metrics cost nothing.
+    """
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._checked = np.array([metric.remembers for metric in metrics], np.bool_)
+        self._deadband = np.array([metric.deadband for metric in metrics])
+        self._heartbeat_ms = np.array([metric.heartbeat_ms for metric in metrics])
+        self._stuck_ms = np.array([metric.stuck_after_ms or _FAR_MS for metric in metrics])
+        self._step = np.array([metric.step for metric in metrics])
+        self.value = np.empty(0)
+        self.time_ms = np.empty(0, np.int64)
+        self.since_ms = np.empty(0, np.int64)
+
+    def assess(self, batch: ReadingBatch, number: NDArray[np.int16]) -> tuple[ReadingBatch, NDArray[np.bool_]]:
+        """Return ``batch`` judged, and which of its readings are within the deadband.
+
+        Args:
+            batch: Readings that are new, in order of arrival.
+            number: The place of each reading's metric. Shape (N,).
+        """
+        suppressed = np.zeros(len(batch), np.bool_)
+        counts = (batch.quality != Quality.BAD) & ((batch.reason & (Reason.AHEAD | Reason.RETAINED)) == 0)
+        rows = np.flatnonzero(self._checked[number] & counts)
+        if not len(rows):
+            return batch, suppressed
+        self._make_room(int(batch.series[rows].max()) + 1)
+        reason = batch.reason.copy()
+        for part in _turns(batch.series, rows):
+            self._assess_turn(part, batch, number[part], reason, suppressed)
+        stuck, stepped = (reason & Reason.STUCK) != 0, (reason & Reason.STEP) != 0
+        quality = np.where(stepped, np.minimum(batch.quality, Quality.UNCERTAIN), batch.quality)
+        quality = np.where(stuck, Quality.BAD, quality).astype(np.uint8)
+        return replace(batch, quality=quality, reason=reason), suppressed
+
+    def forget(self, series: range) -> None:
+        """Forget some series."""
+        self.time_ms[series.start : series.stop] = NEVER_MS
+
+    def dump(self) -> dict[str, NDArray[np.generic]]:
+        """Return the state as arrays, for a snapshot."""
+        return {"value": self.value, "time_ms": self.time_ms, "since_ms": self.since_ms}
+
+    def load(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take over what ``dump`` returned."""
+        self.value = state["value"].astype(np.float64)
+        self.time_ms, self.since_ms = state["time_ms"].astype(np.int64), state["since_ms"].astype(np.int64)
+
+    def _assess_turn(
+        self,
+        part: NDArray[np.int64],
+        batch: ReadingBatch,
+        number: NDArray[np.int16],
+        reason: NDArray[np.uint16],
+        suppressed: NDArray[np.bool_],
+    ) -> None:
+        """Judge readings of as many series, and remember them."""
+        series, value, time_ms = batch.series[part], batch.value[part], batch.time_ms[part]
+        known, newer = self.time_ms[series] != NEVER_MS, time_ms > self.time_ms[series]
+        change = np.abs(value - self.value[series])
+        near = known & newer & (change <= self._deadband[number])
+        suppressed[part] = near & (time_ms - self.time_ms[series] < self._heartbeat_ms[number])
+        reason[part[known & newer & (change > self._step[number])]] |= Reason.STEP
+        same = known & (change == 0)
+        reason[part[newer & same & (time_ms - self.since_ms[series] >= self._stuck_ms[number])]] |= Reason.STUCK
+        fresh = newer & ~same
+        self.since_ms[series[fresh]] = time_ms[fresh]
+        kept = newer & ~suppressed[part]
+        self.value[series[kept]], self.time_ms[series[kept]] = value[kept], time_ms[kept]
+
+    def _make_room(self, length: int) -> None:
+        self.value = grown(self.value, length)
+        self.time_ms = grown(self.time_ms, length, NEVER_MS)
+        self.since_ms = grown(self.since_ms, length, NEVER_MS)
+
+
+def _turns(series: NDArray[np.int32], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield rows in turns, in each of which a series stands once: first readings, second ones, and so on."""
+    order = rows[np.argsort(series[rows], kind="stable")]
+    own = series[order]
+    first = np.concatenate([[True], own[1:] != own[:-1]])
+    count = np.arange(len(order))
+    turn = count - np.maximum.accumulate(np.where(first, count, 0))
+    for number in range(int(turn.max()) + 1):
+        yield order[turn == number]
 
 
 def _keys(batch: ReadingBatch) -> NDArray[np.int64]:

@@ -7,10 +7,12 @@ u8, reason u16.
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from attwin.core.types import Reason
 
 _HEAD = struct.Struct("<BBBIq")
 _VERSION = 1
@@ -31,6 +33,14 @@ class Segment:
     value: NDArray[np.float64]
     quality: NDArray[np.uint8]
     reason: NDArray[np.uint16]
+
+
+def shifted(segment: Segment, shift_ms: int) -> Segment:
+    """Return a segment whose times of receipt were put right by a shift."""
+    if not shift_ms:
+        return segment
+    received = (segment.reason & Reason.RECEIVED) != 0
+    return replace(segment, time_ms=np.where(received, segment.time_ms + shift_ms, segment.time_ms))
 
 
 def encode(segment: Segment) -> bytes:

@@ -14,8 +14,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.columns import NEVER_MS
 from attwin.core.outgoing import Draft, OutgoingMessage, alert_drafts, health_draft, twin_draft
-from attwin.core.types import ReadingBatch, Reject, joined
+from attwin.core.types import ReadingBatch, Reason, Reject, SuppressReason, joined
 from attwin.ports import CONNECTING, AlertChange, AlertLog, Clock, Commit, ScoreRow, SensorLink, Store, UpLink, Watched
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.deliver import deliver
@@ -89,6 +90,7 @@ class Agent:
         health_every_ms: int,
         forget_after_ms: int,
         lasting: frozenset[str],
+        refill: Callable[[dict[tuple[str, str], int]], None],
     ) -> None:
         self.twin = twin
         self.book = book
@@ -98,7 +100,8 @@ class Agent:
         self.clock = clock
         self.stopping = False
         self.totals: Counter[tuple[str, str, str]] = Counter()
-        self.started_ms = clock.now_ms()
+        self._started_ms = clock.monotonic_ms()
+        self._refill = refill
         self._ingest = ingest
         self._publisher = publisher
         self._alert_log = alert_log
@@ -115,6 +118,7 @@ class Agent:
         self._next_snapshot_ms = now + _SNAPSHOT_MS
         self._link_problems: dict[str, str] = {}
         self._reject_log: dict[str, tuple[int, int]] = {}
+        twin.staleness.expect(np.flatnonzero(twin.time_ms[: twin.catalogue.series_count] != NEVER_MS), 0)
 
     def watch(self, watched: Sequence[Watched]) -> None:
         """Watch other sockets beside the links."""
@@ -176,7 +180,7 @@ class Agent:
         messages = self.sensors.take()
         now_ms = self.clock.now_ms()
         ingested = self._ingest.decode(messages, now_ms=now_ms)
-        taken = self.twin.take(ingested.batch, now_ms=now_ms)
+        taken = self.twin.take(ingested.batch, now_ms=now_ms, clock_trusted=self.clock.is_trusted)
         current = self._round
         if current.started_ms is None:
             current.started_ms = arrived_ms
@@ -188,6 +192,11 @@ class Agent:
         current.deliveries += ingested.deliveries
         for topic, payload in ingested.replies:
             self.sensors.reply(topic, payload)
+        fresh = (ingested.batch.reason & Reason.RETAINED) == 0
+        self.twin.staleness.hear(ingested.batch.series[fresh], self.clock.monotonic_ms() - self._started_ms)
+        if ingested.silent:
+            self.twin.staleness.silence(ingested.silent)
+            self._tell_stale(np.array(ingested.silent))
         self._count_readings(ingested.source, taken)
         for row in np.flatnonzero(taken.late).tolist():
             current.rejects.append(self._ingest.late(messages, int(ingested.place[row]), int(ingested.source[row])))
@@ -195,12 +204,13 @@ class Agent:
         self._follow(taken)
 
     def _count_readings(self, source: NDArray[np.int64], taken: Taken) -> None:
-        stored = ~(taken.duplicate | taken.late)
+        stored = ~(taken.duplicate | taken.late | taken.suppressed)
         for index, name in enumerate(self._sources):
             mine = source == index
             for what, reason, rows in (
                 ("readings_stored", "", stored),
                 ("readings_duplicate", "", taken.duplicate),
+                ("readings_suppressed", SuppressReason.DEADBAND, taken.suppressed),
                 ("readings_rejected", "late", taken.late),
             ):
                 count = int((rows & mine).sum())
@@ -269,6 +279,9 @@ class Agent:
     def _tick(self, now: int) -> None:
         """Do what is due from time to time."""
         self._next_tick_ms = now + _IDLE_MS
+        self._check_clock()
+        number = self.twin.catalogue.series_number[: self.twin.catalogue.series_count]
+        self._tell_stale(self.twin.staleness.update(number, now - self._started_ms))
         for name, link in (("broker", self.sensors), ("upstream", self.uplink)):
             if link:
                 link.tick()
@@ -283,6 +296,34 @@ class Agent:
             self._forget_silent()
             self._snapshot()
 
+    def _tell_stale(self, series: NDArray[np.int64]) -> None:
+        """Say which series have become stale, here and upstream."""
+        if not len(series):
+            return
+        catalogue = self.twin.catalogue
+        entities = catalogue.series_entity[series]
+        for entity in np.unique(entities).tolist():
+            stale = ",".join(self.twin.stale_names(entity))
+            log.warning("entity=%s state=stale metrics=%s", catalogue.entity_ids[entity], stale)
+        if self.uplink:
+            self._round.drafts += self._publisher.due_entities(entities, self.clock.monotonic_ms())
+
+    def _check_clock(self) -> None:
+        """Follow the wall clock; where a jump is believed, put right what was stored by the wrong time."""
+        jump = self.clock.check()
+        if jump is None:
+            return
+        if jump.problem:
+            log.error("clock=untrusted problem=%r", jump.problem)
+            return
+        log.warning("clock=trusted shift_ms=%d", jump.shift_ms)
+        if jump.shift_ms:
+            self._flush()
+            self.store.mend_times(self.clock.offset_ms, now_ms=self.clock.now_ms())
+            self._ingest.forget_receipts()
+            self._refill({key: facts.since_ms for key, facts in self.book.active.items()})
+            self._snapshot()
+
     def health(self) -> dict[str, object]:
         """Return the gateway's health as it is published and shown."""
         names = (
@@ -295,7 +336,8 @@ class Agent:
         sums = {name: sum(c for (_, n, _), c in self.totals.items() if n == name) for name in names}
         return {
             "time_ms": self.clock.now_ms(),
-            "uptime_s": (self.clock.now_ms() - self.started_ms) // 1000,
+            "uptime_s": (self.clock.monotonic_ms() - self._started_ms) // 1000,
+            "clock": self.clock.problem or "trusted",
             "entities": self.twin.catalogue.live_count,
             "alerts_active": len(self.book.active),
             "outbox_waiting": self.store.waiting_outgoing(),

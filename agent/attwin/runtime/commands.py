@@ -2,11 +2,8 @@
 
 from collections.abc import Callable
 
-from attwin.core.columns import NEVER_MS
 from attwin.runtime.agent import Agent
 from attwin.runtime.publish import twin_body
-
-_STALE_PERIODS = 3
 
 
 class Commands:
@@ -52,14 +49,4 @@ class Commands:
         body = twin_body(twin, entity)
         name = twin.catalogue.entity_ids[entity]
         body["alerts"] = [rule for rule, owner in self._agent.book.active if owner == name]
-        body["stale"] = [
-            metric.name
-            for metric, series in zip(
-                twin.catalogue.kind_of(entity).metrics, twin.catalogue.series_of(entity), strict=True
-            )
-            if metric.every_ms
-            and series < len(twin.time_ms)
-            and twin.time_ms[series] != NEVER_MS
-            and self._agent.clock.now_ms() - twin.time_ms[series] > _STALE_PERIODS * metric.every_ms
-        ]
         return body

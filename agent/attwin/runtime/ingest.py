@@ -134,6 +134,10 @@ class Ingest:
             replies=[reply for part in parts for reply in part.decoded.replies],
         )
 
+    def forget_receipts(self) -> None:
+        """Forget the times of receipt so far: the clock was put right."""
+        self._receipt_ms = np.full(64, NEVER_MS, np.int64)
+
     def late(self, messages: Messages, place: int, source: int) -> Reject:
         """Return the reject of a reading whose tick was closed."""
         detail = "its second was scored already; `lateness` of the kind or the model says how long that waits"

@@ -39,6 +39,11 @@ class TwinPublisher:
         unscored = [kind for kind in range(len(catalogue.kinds)) if kind not in self._twin.models]
         return self._publish(entities[np.isin(catalogue.entity_kind[entities], unscored)], now_ms)
 
+    def due_entities(self, entities: NDArray[np.int32], now_ms: int) -> list[Draft]:
+        """Return the messages of entities of which something else has changed."""
+        self._make_room()
+        return self._publish(np.unique(entities), now_ms)
+
     def due_now(self, now_ms: int) -> list[Draft]:
         """Return the messages that were held back and whose time has come: the last change is told too."""
         return self._publish(np.array(sorted(self._held_back), np.int32), now_ms) if self._held_back else []
@@ -77,6 +82,7 @@ def twin_body(twin: Twin, entity: int) -> dict[str, object]:
             "attention_ms": int(twin.score_ms[entity]),
             "missing": twin.missing_names(entity),
         }
+    body["stale"] = twin.stale_names(entity)
     for metric, series in zip(catalogue.kind_of(entity).metrics, catalogue.series_of(entity), strict=True):
         if series < len(twin.time_ms) and twin.time_ms[series] != NEVER_MS:
             body |= {metric.name: float(twin.value[series]), f"{metric.name}_ms": int(twin.time_ms[series])}

@@ -75,7 +75,7 @@ def replay_golden(
     for number in range(int(entity.max()) + 1):
         twin.catalogue.add(f"golden{number}", 0)
     series = twin.catalogue.first_series[entity] + metric
-    scores, _ = twin.apply(readings(series.astype(np.int32), time_ms, value))
+    scores, _ = twin.replay(readings(series.astype(np.int32), time_ms, value))
     made = [*scores, *twin.finish()]
     return _in_order(made)
 

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attwin.core.catalogue import Catalogue
-from attwin.core.clean import Recent, judge
+from attwin.core.clean import ClockView, History, Ranges, Recent, judge
 from attwin.core.columns import NEVER_MS, grown
 from attwin.core.features import compute
 from attwin.core.grid import Grid, Wave
 from attwin.core.manifest import InputBuilder, Manifest, features_of
 from attwin.core.rules import Rule, RuleStates
+from attwin.core.stale import Staleness
 from attwin.core.types import MS_PER_MINUTE, AlertState, Quality, ReadingBatch, Reason, Transition
 from attwin.core.windows import Windows
 from attwin.ports import Scorer, ScoreRow
@@ -81,6 +82,7 @@ class Taken:
         stored: The readings to keep.
         duplicate: Which rows of the batch were repetitions. Shape (N,).
         late: Which rows were too late. Shape (N,).
+        suppressed: Which rows were within the deadband. Shape (N,).
         scores: What was scored.
         transitions: Alerts that changed.
     """
@@ -88,6 +90,7 @@ class Taken:
     stored: ReadingBatch
     duplicate: NDArray[np.bool_]
     late: NDArray[np.bool_]
+    suppressed: NDArray[np.bool_]
     scores: list[Scores]
     transitions: list[Transition]
 
@@ -113,22 +116,49 @@ class Twin:
         self.score_ms = np.full(64, NEVER_MS, np.int64)
         self.missing = np.zeros(64, np.uint64)
         self._most_ahead_ms = most_ahead_ms
+        self.staleness = Staleness(catalogue.metrics)
+        self._believable_ms = np.iinfo(np.int64).max
+        self._ranges = Ranges(catalogue.metrics)
+        self._history = History(catalogue.metrics)
         self._recent = Recent()
         self._windows = Windows()
         self._grids = {kind: Grid(catalogue.kinds[kind]) for kind in self.models}
 
-    def take(self, batch: ReadingBatch, *, now_ms: int) -> Taken:
+    def take(self, batch: ReadingBatch, *, now_ms: int, clock_trusted: bool = True) -> Taken:
         """Clean a batch, apply what is new, score what is due, evaluate the rules."""
-        judged = judge(batch, self.catalogue, now_ms=now_ms, most_ahead_ms=self._most_ahead_ms)
+        clock = ClockView(now_ms=now_ms, is_trusted=clock_trusted, most_ahead_ms=self._most_ahead_ms)
+        judged = judge(batch, self.catalogue, self._ranges, clock)
         late = self._late(judged)
         duplicate = self._recent.duplicates(judged, late)
         late &= ~duplicate
-        stored = judged.where(~(duplicate | late))
-        scores, transitions = self.apply(stored)
-        return Taken(stored=stored, duplicate=duplicate, late=late, scores=scores, transitions=transitions)
+        new = ~(duplicate | late)
+        assessed, near = self._assess(judged.where(new))
+        suppressed = np.zeros(len(batch), np.bool_)
+        suppressed[new] = near
+        stored = assessed.where(~near)
+        scores, transitions = self._apply(stored)
+        return Taken(
+            stored=stored,
+            duplicate=duplicate,
+            late=late,
+            suppressed=suppressed,
+            scores=scores,
+            transitions=transitions,
+        )
 
-    def apply(self, stored: ReadingBatch) -> tuple[list[Scores], list[Transition]]:
-        """Apply readings that are kept: the second half of ``take``, and all of a replay."""
+    def replay(self, stored: ReadingBatch) -> tuple[list[Scores], list[Transition]]:
+        """Apply readings that were stored before, as ``take`` did."""
+        # what was taken while the clock was not trusted may lie ahead of it
+        unbelievable = ((stored.reason & Reason.CLOCK) != 0) & (stored.time_ms > self._believable_ms)
+        stored = stored.where(~unbelievable)
+        self._assess(stored)
+        return self._apply(stored)
+
+    def _assess(self, new: ReadingBatch) -> tuple[ReadingBatch, NDArray[np.bool_]]:
+        return self._history.assess(new, self.catalogue.series_number[new.series])
+
+    def _apply(self, stored: ReadingBatch) -> tuple[list[Scores], list[Transition]]:
+        """Apply readings that are kept."""
         if not len(stored):
             return [], []
         self._recent.remember(stored)
@@ -192,6 +222,15 @@ class Twin:
         missing = ",".join(name for name, is_missing in zip(masks, made.missing[place], strict=True) if is_missing)
         return ScoreRow(entity=entity, time_ms=time_ms, score=float(made.score[place]), missing=missing)
 
+    def stale_names(self, entity: int) -> list[str]:
+        """Return the names of an entity's metrics that are stale."""
+        kind, series = self.catalogue.kind_of(entity), self.catalogue.series_of(entity)
+        return [
+            metric.name
+            for metric, place in zip(kind.metrics, series, strict=True)
+            if place < len(self.staleness.stale) and self.staleness.stale[place]
+        ]
+
     def scored(self) -> NDArray[np.int32]:
         """Return the entities that have a score."""
         return np.flatnonzero(self.score_ms[: len(self.catalogue)] != NEVER_MS).astype(np.int32)
@@ -210,6 +249,8 @@ class Twin:
         own = slice(series.start, series.stop)
         self._make_room_for_entities()
         self._recent.forget(series)
+        self._history.forget(series)
+        self.staleness.forget(series)
         self._windows.forget(series)
         grid = self._grids.get(int(self.catalogue.entity_kind[entity]))
         if grid:
@@ -220,12 +261,25 @@ class Twin:
         self.score[entity], self.score_ms[entity], self.missing[entity] = np.nan, NEVER_MS, 0
         self.catalogue.forget(entity)
 
+    def clear(self, *, newest_ms: int) -> None:
+        """Forget all readings and scores, but no entity; readings newer than a time will not count when replayed."""
+        self.value[:], self.time_ms[:], self.quality[:] = np.nan, NEVER_MS, 0
+        self.score[:], self.score_ms[:], self.missing[:] = np.nan, NEVER_MS, 0
+        self._history = History(self.catalogue.metrics)
+        self._recent = Recent()
+        self._windows = Windows()
+        self._grids = {kind: Grid(self.catalogue.kinds[kind]) for kind in self.models}
+        for states in self.rules:
+            states.state[:] = AlertState.CLEARED
+        self._believable_ms = newest_ms + self._most_ahead_ms
+
     def dump(self) -> Arrays:
         """Return everything derived as arrays, for a snapshot."""
         self._make_room_for_entities()
         parts: dict[str, Mapping[str, NDArray[np.generic]]] = {
             "twin": {name: getattr(self, name) for name in _OWN},
             "recent": self._recent.dump(),
+            "history": self._history.dump(),
             "windows": self._windows.dump(),
         }
         parts |= {f"grid{kind}": grid.dump() for kind, grid in self._grids.items()}
@@ -251,6 +305,7 @@ class Twin:
         for name in _OWN:
             setattr(self, name, parts["twin"][name].copy())
         self._recent.load(parts["recent"])
+        self._history.load(parts["history"])
         self._windows.load(parts["windows"])
         for kind, grid in self._grids.items():
             grid.load(parts[f"grid{kind}"])

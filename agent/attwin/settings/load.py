@@ -125,6 +125,10 @@ def _check_kind_itself(name: str, kind: KindSettings, reader: Reader) -> None:
             reader.report_at(f"{at}.unit", f"`{metric.unit}` is no SenML unit; {_unit_advice(metric.unit)}")
         if metric.min is not None and metric.max is not None and metric.min >= metric.max:
             reader.report_at(at, f"min {metric.min:g} is not below max {metric.max:g}")
+        for key in ("deadband", "step"):
+            value = getattr(metric, key)
+            if value is not None and value < 0:
+                reader.report_at(f"{at}.{key}", f"0 or more, not {value:g}")
 
 
 def _check_gateway(settings: Settings, reader: Reader) -> None:

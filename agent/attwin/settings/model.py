@@ -18,11 +18,13 @@ class GatewaySettings:
         id: The gateway's id, part of every topic upstream.
         site: The site it belongs to.
         zone: IANA time zone of the site: of what commands print, and of ISO times without an offset.
+        clock_file: A file that exists once the clock is synchronised; the kernel is asked unless told.
     """
 
     id: str
     site: str = ""
     zone: str = "UTC"
+    clock_file: FilePath = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +92,21 @@ class MetricSettings:
         unit: SenML symbol; 1 for a plain number.
         min: Smallest possible value; readings below are stored as bad.
         max: Largest possible value.
-        every: Expected period; a metric silent for three of them shows as stale.
+        every: Expected period; a metric silent for three of them is stale.
+        deadband: A reading this close to the last one stored is left out; 0 leaves out what has not changed.
+        heartbeat: With deadband: after this time a reading is stored all the same.
+        stuck_after: A value that has not changed for this long is stored as bad.
+        step: A greater change from one reading to the next is stored as uncertain.
     """
 
     unit: str = "1"
     min: float | None = None
     max: float | None = None
     every: DurationMs | None = None
+    deadband: float | None = None
+    heartbeat: DurationMs = 600_000
+    stuck_after: DurationMs | None = None
+    step: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,13 +35,14 @@ from attwin.wiring.models import (
     verify_in_child,
 )
 from attwin.wiring.reading import CONTROL, tested_models
-from attwin.wiring.restore import restore
+from attwin.wiring.restore import refill, restore
 from attwin.wiring.sources import ingest_of, inspect_sources, sources_of
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _NO_MODEL_STEP_MS = 1000
 _ALERTS_WRITTEN = "alerts_written"
 _SUBSCRIBED = "subscribed"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LEAST_HORIZON = 100
 """How many deliveries are remembered at least, so that one that comes again is recognised."""
 
@@ -57,7 +58,6 @@ class Daemon:
             ScorerError: No runtime works here.
             StoreError: The database cannot be used.
         """
-        clock = SystemClock()
         base = base_topic(settings.gateway.id)
         path = Path(settings.store.path)
         demand_packages(settings)
@@ -65,6 +65,8 @@ class Daemon:
         house = _House(settings)
         store = SqliteStore(path, house.catalogue, gateway=settings.gateway.id, durability=settings.store.durability)
         try:
+            clock = SystemClock(floor_ms=store.newest_ms(), file=settings.gateway.clock_file)
+            store.begin_boot(_BOOT_ID.read_text(encoding="ascii").strip(), clock.offset_ms, now_ms=clock.now_ms())
             house.note_models(store, clock)
             twin = Twin(house.catalogue, house.models, house.rules, most_ahead_ms=settings.limits.ahead)
             entities = {name: entity.kind for name, entity in settings.entities.items()}
@@ -102,6 +104,7 @@ class Daemon:
                 health_every_ms=upstream.health_every if upstream else 0,
                 forget_after_ms=settings.limits.forget_after,
                 lasting=frozenset(settings.entities),
+                refill=lambda active: refill(store, twin, active, clock),
             )
             self._control = ControlServer(control_path(path), Commands(self.agent, info).answer)
             store.set_meta(CONTROL, str(self._control.path))

@@ -184,6 +184,10 @@ def metrics_of(kind: KindSettings) -> tuple[Metric, ...]:
             low=-np.inf if metric.min is None else metric.min,
             high=np.inf if metric.max is None else metric.max,
             every_ms=metric.every or 0,
+            deadband=np.nan if metric.deadband is None else metric.deadband,
+            heartbeat_ms=metric.heartbeat,
+            stuck_after_ms=metric.stuck_after or 0,
+            step=np.inf if metric.step is None else metric.step,
         )
         for name, metric in kind.metrics.items()
     )

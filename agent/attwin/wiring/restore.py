@@ -34,7 +34,7 @@ def restore(
         base: Of topics upstream, None where there is no upstream.
         clock: For what ends now.
     """
-    _replay(store, twin, kinds)
+    _replay(store, twin, kinds, clock)
     for entity, kind_name in entities.items():
         kind, known = kinds.index(kind_name), twin.catalogue.find(entity)
         if known is not None and twin.catalogue.entity_kind[known] != kind:
@@ -51,16 +51,34 @@ def restore(
     return book
 
 
-def _replay(store: SqliteStore, twin: Twin, names: Sequence[str]) -> None:
+def refill(store: SqliteStore, twin: Twin, active: Mapping[tuple[str, str], int], clock: Clock) -> None:
+    """Make the twin anew from the last hour of the journal, after its times were put right.
+
+    Args:
+        store: What became durable.
+        twin: To be emptied and filled.
+        active: Since when the alerts of (rule, entity) are active.
+        clock: The time that is right now.
+    """
+    twin.clear(newest_ms=clock.now_ms())
+    _play(store, twin, store.recent_position(clock.now_ms()))
+    twin.set_active(active)
+
+
+def _replay(store: SqliteStore, twin: Twin, names: Sequence[str], clock: Clock) -> None:
     """Bring the twin to where the last commit left it: the snapshot, then the journal's tail, without effects."""
     arrays, position = store.load_snapshot()
-    store.load_entities({name: index for index, name in enumerate(names)}, arrays)
+    store.load_entities({name: index for index, name in enumerate(names)}, arrays, now_ms=clock.now_ms())
     if not twin.load(arrays):
-        position = store.recent_position()
+        position = store.recent_position(clock.now_ms())
+    _play(store, twin, position)
+
+
+def _play(store: SqliteStore, twin: Twin, position: int) -> None:
     count = twin.catalogue.series_count
     place_of = {int(key): place for place, key in enumerate(twin.catalogue.series_key[:count])}
     for segment in store.segments_after(position):
-        scores, _ = twin.apply(_as_batch(segment, place_of))
+        scores, _ = twin.replay(_as_batch(segment, place_of))
         for made in scores:
             twin.note_scores(made)
 
