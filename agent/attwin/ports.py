@@ -254,6 +254,7 @@ class Commit:
         deliveries: (packet id, checksum) of messages whose readings have no time of their own.
         counts: What the round counted.
         rejects: What was not stored.
+        replayed: The numbers of rejects that were taken again, and leave the ring.
         alerts: Alerts that changed, in order.
         scores: Score rows.
         drafts: Messages for upstream; the store numbers them.
@@ -265,10 +266,31 @@ class Commit:
     deliveries: Sequence[tuple[int, int]] = ()
     counts: Counts = field(default_factory=dict)
     rejects: Sequence[Reject] = ()
+    replayed: Sequence[int] = ()
     alerts: Sequence[AlertChange] = ()
     scores: Sequence[ScoreRow] = ()
     drafts: Sequence[Draft] = ()
     delivered: Sequence[OutgoingMessage] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptReject:
+    """A reject of the ring.
+
+    Attributes:
+        number: Its number.
+        time_ms: When it was rejected, by the gateway's clock.
+        topic, payload: As they arrived.
+        is_whole, is_part, retained: As in ``Reject``.
+    """
+
+    number: int
+    time_ms: int
+    topic: str
+    payload: bytes
+    is_whole: bool
+    is_part: bool
+    retained: bool
 
 
 class Store(Protocol):
@@ -281,6 +303,10 @@ class Store(Protocol):
 
     def commit(self, commit: Commit) -> None:
         """Make a round durable in one transaction, new entities of the catalogue included."""
+        ...
+
+    def load_rejects(self, numbers: Sequence[int]) -> list[KeptReject]:
+        """Return those of the given rejects that the ring still has."""
         ...
 
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:

@@ -148,7 +148,7 @@ def test_a_retained_message_supersedes_older_ones_that_wait(store: SqliteStore) 
 
 def test_the_ring_of_rejects_is_bounded(store: SqliteStore) -> None:
     """The oldest rejects make room; the newest stay."""
-    reject = Reject(source=0, topic="t", reason=RejectReason.TOO_LARGE, detail="d", payload=b"x" * 4096)
+    reject = Reject(time_ms=1, source=0, topic="t", reason=RejectReason.TOO_LARGE, detail="d", payload=b"x" * 4096)
     for _ in range(30):
         store.commit(Commit(now_ms=1, rejects=[reject] * 100))
 

@@ -1,5 +1,7 @@
 """Facts about judging readings and finding duplicates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -217,3 +219,13 @@ def test_the_history_survives_a_snapshot() -> None:
     _, near = second.assess(a_batch(values=[20.5], times_ms=[T0_MS + 1]), np.zeros(1, np.int16))
 
     assert near.tolist() == [True]
+
+
+def test_two_readings_received_at_one_time_are_two_readings() -> None:
+    """A time of receipt does not tell readings apart, least of all after a restart; only a replay compares it."""
+    recent = Recent()
+    batch = replace(a_batch(values=[1.0]), reason=np.array([Reason.RECEIVED], np.uint16))
+    recent.remember(batch)
+
+    assert recent.duplicates(batch, np.zeros(1, np.bool_)).tolist() == [False]
+    assert recent.duplicates(batch, np.zeros(1, np.bool_), receipts_too=True).tolist() == [True]

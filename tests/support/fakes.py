@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import OutgoingMessage
-from attwin.ports import Commit, Messages
+from attwin.ports import Commit, KeptReject, Messages
 
 
 class FakeClock:
@@ -186,6 +186,7 @@ class FakeStore:
         self.commits: list[Commit] = []
         self.snapshots = 0
         self.mended: list[int] = []
+        self.ring: list[KeptReject] = []
         self.refusal: Exception | None = None
         self.closed = False
 
@@ -194,6 +195,10 @@ class FakeStore:
         if self.refusal:
             raise self.refusal
         self.commits.append(commit)
+
+    def load_rejects(self, numbers: Sequence[int]) -> list[KeptReject]:
+        """Return what a test has put into the ring."""
+        return [reject for reject in self.ring if reject.number in numbers]
 
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
         """Return that nothing waits."""

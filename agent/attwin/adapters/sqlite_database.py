@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attwin.core.errors import StoreError
 
-_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_deliveries_and_boots")
+_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_deliveries_boots_rejects")
 _PRAGMAS = """
 pragma journal_mode = wal;
 pragma busy_timeout = 5000;

@@ -95,6 +95,10 @@ _M002 = """
 alter table journal add column deliveries blob not null default x'';
 alter table journal add column boot integer not null default 0;
 
+alter table rejects add column is_whole integer not null default 0;
+alter table rejects add column is_part integer not null default 0;
+alter table rejects add column retained integer not null default 0;
+
 create table boots (
     id integer primary key, boot_id text not null, started_ms integer not null, offset_ms integer not null,
     shift_ms integer not null default 0
@@ -109,8 +113,8 @@ def m001_first_tables(db: Database) -> None:
 
 
 @MIGRATIONS()
-def m002_deliveries_and_boots(db: Database) -> None:
-    """Remember which messages without a time were taken, and by which clock."""
+def m002_deliveries_boots_rejects(db: Database) -> None:
+    """Remember which messages without a time were taken, by which clock, and what rejects need to be taken again."""
     _run(db, _M002)
 
 

@@ -24,7 +24,7 @@ from attwin.core.errors import StoreError
 from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.outgoing import LANES, AlertFacts, Draft, OutgoingMessage
 from attwin.core.types import Quality, Reject
-from attwin.ports import AlertChange, Commit, Counts, ScoreRow
+from attwin.ports import AlertChange, Commit, Counts, KeptReject, ScoreRow
 
 _MOST_REJECT_BYTES = 10_000_000
 _REFILL_MS = 3_600_000
@@ -158,11 +158,32 @@ class SqliteStore:
             self._save_entities(commit.now_ms)
             queue_counts = self._queue(commit.drafts, commit.now_ms) + self._settle(commit.delivered)
             self._save_segment(commit, Counter(commit.counts) + queue_counts)
-            self._save_rejects(commit.rejects, commit.now_ms)
+            self._forget_rejects(commit.replayed)
+            self._save_rejects(commit.rejects)
             self._save_alerts(commit.alerts)
             self._save_scores(commit.scores)
         self._sent -= len(commit.delivered)
         self._waiting += sum(count if name == "queued" else -count for (_, name, _), count in queue_counts.items())
+
+    def load_rejects(self, numbers: Sequence[int]) -> list[KeptReject]:
+        """Return those of the given rejects that the ring still has."""
+        rows = self._connection.execute(
+            "select id, time_ms, topic, payload, is_whole, is_part, retained from rejects "
+            "where id in (select value from json_each(?)) order by id",
+            (json.dumps(list(numbers)),),
+        )
+        return [
+            KeptReject(
+                number=number,
+                time_ms=time_ms,
+                topic=topic,
+                payload=payload,
+                is_whole=bool(is_whole),
+                is_part=bool(is_part),
+                retained=bool(retained),
+            )
+            for number, time_ms, topic, payload, is_whole, is_part, retained in rows
+        ]
 
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
         """Return up to ``limit`` messages that wait and were not returned before, urgent ones first."""
@@ -349,13 +370,17 @@ class SqliteStore:
             ),
         )
 
-    def _save_rejects(self, rejects: Sequence[Reject], now_ms: int) -> None:
+    def _save_rejects(self, rejects: Sequence[Reject]) -> None:
         if not rejects:
             return
         self._connection.executemany(
-            "insert into rejects (time_ms, source, topic, reason, detail, bytes, payload) values (?, ?, ?, ?, ?, ?, ?)",
+            "insert into rejects (time_ms, source, topic, reason, detail, bytes, payload, is_whole, is_part, retained) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (now_ms, r.source, r.topic, r.reason, r.detail, len(r.payload) + len(r.topic), r.payload)
+                (
+                    *(r.time_ms, r.source, r.topic, r.reason, r.detail, len(r.payload) + len(r.topic), r.payload),
+                    *(r.is_whole, r.is_part, r.retained),
+                )
                 for r in rejects
             ],
         )
@@ -364,6 +389,12 @@ class SqliteStore:
             oldest = self._connection.execute("select id, bytes from rejects order by id limit 100").fetchall()
             self._connection.execute("delete from rejects where id <= ?", (oldest[-1][0],))
             self._reject_bytes -= sum(size for _, size in oldest)
+
+    def _forget_rejects(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            (size,) = self._connection.execute("select bytes from rejects where id = ?", (number,)).fetchone() or (0,)
+            self._connection.execute("delete from rejects where id = ?", (number,))
+            self._reject_bytes -= size
 
     def _save_alerts(self, changes: Sequence[AlertChange]) -> None:
         for change in changes:

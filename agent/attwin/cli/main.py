@@ -9,11 +9,13 @@ from attwin.wiring.command_line import run_command
 
 _COMMANDS = {
     "alerts": "Alerts: what is wrong now, and what was.",
+    "audit": "Prove that nothing has disappeared.",
     "config": "Check, show and describe the configuration.",
     "demo": "Run everything on real data, with no broker, model or root.",
     "doctor": "Find out whether this machine can run the agent.",
     "model": "Look at a bundle, and prove that it computes what it promises.",
     "publish": "Play a CSV file to a broker, as sensors would.",
+    "rejects": "What was not stored, and taking it again.",
     "run": "Run the agent.",
     "score": "Score a CSV file as the agent would.",
     "status": "How the agent is.",

@@ -132,18 +132,26 @@ class Reject:
     """A message, or a reading of it, that was not stored.
 
     Attributes:
+        time_ms: When it arrived, by the gateway's clock.
         source: The index of the source in the configuration; -1 where none matches.
         topic: As received, undecodable bytes escaped.
         reason: Which counter it is in.
         detail: What was found and what is allowed.
         payload: The payload, cut at the limit of the reject ring.
+        is_whole: Whether that is all of it, as it arrived.
+        is_part: Whether other readings of the same message may have been stored.
+        retained: Whether the broker had retained it.
     """
 
+    time_ms: int
     source: int
     topic: str
     reason: RejectReason
     detail: str
     payload: bytes
+    is_whole: bool = True
+    is_part: bool = False
+    retained: bool = False
 
 
 class AlertState(IntEnum):

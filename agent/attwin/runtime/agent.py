@@ -17,7 +17,19 @@ from numpy.typing import NDArray
 from attwin.core.columns import NEVER_MS
 from attwin.core.outgoing import Draft, OutgoingMessage, alert_drafts, health_draft, twin_draft
 from attwin.core.types import ReadingBatch, Reason, Reject, SuppressReason, joined
-from attwin.ports import CONNECTING, AlertChange, AlertLog, Clock, Commit, ScoreRow, SensorLink, Store, UpLink, Watched
+from attwin.ports import (
+    CONNECTING,
+    AlertChange,
+    AlertLog,
+    Clock,
+    Commit,
+    Messages,
+    ScoreRow,
+    SensorLink,
+    Store,
+    UpLink,
+    Watched,
+)
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.deliver import deliver
 from attwin.runtime.ingest import Ingest
@@ -31,6 +43,7 @@ _IDLE_MS = 250
 _SNAPSHOT_MS = 60_000
 _STOP_MS = 1_000
 _REJECT_LOG_MS = 10_000
+_RETAIN = 0x01
 
 log = logging.getLogger("attwin")
 
@@ -43,6 +56,7 @@ class Round:
         self.stored: list[ReadingBatch] = []
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.rejects: list[Reject] = []
+        self.replayed: list[int] = []
         self.alerts: list[AlertChange] = []
         self.scores: list[ScoreRow] = []
         self.drafts: list[Draft] = []
@@ -62,6 +76,7 @@ class Round:
             deliveries=self.deliveries,
             counts=self.counts,
             rejects=self.rejects,
+            replayed=self.replayed,
             alerts=self.alerts,
             scores=self.scores,
             drafts=self.drafts,
@@ -178,14 +193,43 @@ class Agent:
         """Take what has arrived through the stages."""
         arrived_ms, connection = self.sensors.waiting_since_ms(), self.sensors.connection()
         messages = self.sensors.take()
-        now_ms = self.clock.now_ms()
-        ingested = self._ingest.decode(messages, now_ms=now_ms)
-        taken = self.twin.take(ingested.batch, now_ms=now_ms, clock_trusted=self.clock.is_trusted)
         current = self._round
         if current.started_ms is None:
             current.started_ms = arrived_ms
         current.messages += len(messages)
         current.unacknowledged.append((connection, [i for i in messages.packet_ids if i]))
+        self._take(messages, now_ms=self.clock.now_ms())
+
+    def replay_rejects(self, numbers: Sequence[int]) -> dict[str, object]:
+        """Take rejects of the ring again, as if they arrived when they did, and commit.
+
+        Returns:
+            How many were taken, were stored now, and cannot be taken because not all of them was kept.
+        """
+        self._flush()
+        kept = self.store.load_rejects(numbers)
+        for reject in kept:
+            if reject.is_whole:
+                message = Messages(
+                    topics=[reject.topic.encode()],
+                    payloads=[reject.payload],
+                    lengths=[len(reject.payload)],
+                    flags=[_RETAIN if reject.retained else 0],
+                    packet_ids=[0],
+                )
+                self._take(message, now_ms=reject.time_ms, taken_in_part=reject.is_part)
+                self._round.replayed.append(reject.number)
+        replayed, stored = len(self._round.replayed), sum(map(len, self._round.stored))
+        self._flush()
+        return {"replayed": replayed, "stored": stored, "not_whole": len(kept) - replayed}
+
+    def _take(self, messages: Messages, *, now_ms: int, taken_in_part: bool = False) -> None:
+        """Take messages through the stages, into the round."""
+        current = self._round
+        ingested = self._ingest.decode(messages, now_ms=now_ms, taken_in_part=taken_in_part)
+        taken = self.twin.take(
+            ingested.batch, now_ms=now_ms, clock_trusted=self.clock.is_trusted, taken_in_part=taken_in_part
+        )
         current.stored.append(taken.stored)
         current.rejects += ingested.rejects
         current.counts.update(ingested.counts)

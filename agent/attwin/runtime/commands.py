@@ -5,6 +5,9 @@ from collections.abc import Callable
 from attwin.runtime.agent import Agent
 from attwin.runtime.publish import twin_body
 
+MOST_REPLAYED = 100
+"""How many rejects are taken again at once, so that the loop is not held up."""
+
 
 class Commands:
     """Answers requests about a running agent."""
@@ -17,6 +20,7 @@ class Commands:
             "twins": self._twins,
             "twin": self._twin,
             "alerts": self._alerts,
+            "replay_rejects": self._replay_rejects,
         }
 
     def answer(self, request: dict[str, object]) -> dict[str, object]:
@@ -43,6 +47,14 @@ class Commands:
 
     def _alerts(self, _request: dict[str, object]) -> dict[str, object]:
         return {"alerts": [facts.as_dict() for facts in self._agent.book.active.values()]}
+
+    def _replay_rejects(self, request: dict[str, object]) -> dict[str, object]:
+        numbers = request.get("numbers")
+        if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
+            return {"error": "`numbers` is a list of the numbers of rejects"}
+        if len(numbers) > MOST_REPLAYED:
+            return {"error": f"at most {MOST_REPLAYED} rejects at once, not {len(numbers)}"}
+        return self._agent.replay_rejects(numbers)
 
     def _body(self, entity: int) -> dict[str, object]:
         twin = self._agent.twin

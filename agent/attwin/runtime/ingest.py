@@ -89,14 +89,22 @@ class Ingest:
         self._conversions = dict(conversions or {})
         self._deliveries = deliveries or Deliveries()
         self._receipt_ms = np.full(64, NEVER_MS, np.int64)
+        self._now_ms = 0
 
-    def decode(self, messages: Messages, *, now_ms: int) -> Ingested:
+    def decode(self, messages: Messages, *, now_ms: int, taken_in_part: bool = False) -> Ingested:
         """Return the readings and the rejects of ``messages``.
 
         Every message is decoded or rejected; every reading of a decoded one is taken on, a repetition, ignored or
         rejected. The counts say so.
+
+        Args:
+            messages: In order of arrival.
+            now_ms: The gateway's clock.
+            taken_in_part: Whether readings of these messages were stored at that time before; those without a time of
+                their own get that very time again, and so are found to be repetitions.
         """
         self.routes.make_room()
+        self._now_ms = now_ms
         rejects: list[Reject] = []
         route = self._routes_of(messages, rejects)
         owner = route >> SOURCE_SHIFT
@@ -110,7 +118,11 @@ class Ingest:
             part = _Part(index, places, decoder.decode(payloads, route[places] & _SERIES_MASK, now_ms))
             rejects += self._rejects_of(messages, part, part.decoded.faults)
             parts.append(part)
-        refused = [reject for part in parts for reject in self._rejects_of(messages, part, part.decoded.refused)]
+        refused = [
+            replace(reject, is_part=True)
+            for part in parts
+            for reject in self._rejects_of(messages, part, part.decoded.refused)
+        ]
         counts = self._counts(parts, rejects, refused)
         source, place, series, value, time_ms = self._columns(parts)
         self._unlearn(series)
@@ -122,6 +134,8 @@ class Ingest:
             source, place, series, value, time_ms, timeless = (
                 column[~repeated] for column in (source, place, series, value, time_ms, timeless)
             )
+        if taken_in_part:
+            time_ms = np.where(timeless, now_ms, time_ms)
         batch = readings(series, self._with_receipt(series, time_ms, now_ms), value)
         return Ingested(
             batch=_marked(batch, messages, place, timeless),
@@ -141,22 +155,27 @@ class Ingest:
     def late(self, messages: Messages, place: int, source: int) -> Reject:
         """Return the reject of a reading whose tick was closed."""
         detail = "its second was scored already; `lateness` of the kind or the model says how long that waits"
-        return self.reject(messages, place, source, RejectReason.LATE, detail)
+        return replace(self.reject(messages, place, source, RejectReason.LATE, detail), is_part=True)
 
     def reject(self, messages: Messages, place: int, source: int, reason: RejectReason, detail: str) -> Reject:
         """Return a message, or a reading of it, as it is kept in the reject ring: identifiers masked."""
-        topic = messages.topics[place].decode("utf-8", errors="backslashreplace")
+        topic = self.routes.masked(messages.topics[place].decode("utf-8", errors="backslashreplace"), source)
         payload = messages.payloads[place]
         if source >= 0:
             payload = self._decoders[source].masked(payload)
         elif self.routes.hides:
             payload = b""
+        kept = payload[:_MOST_KEPT]
+        as_it_arrived = topic.encode() == messages.topics[place] and kept == messages.payloads[place]
         return Reject(
+            time_ms=self._now_ms,
             source=source,
-            topic=self.routes.masked(topic, source),
+            topic=topic,
             reason=reason,
             detail=detail,
-            payload=payload[:_MOST_KEPT],
+            payload=kept,
+            is_whole=as_it_arrived and messages.lengths[place] == len(kept),
+            retained=bool(messages.flags[place] & _RETAIN),
         )
 
     def _rejects_of(self, messages: Messages, part: "_Part", faults: Sequence[Fault]) -> list[Reject]:

@@ -124,12 +124,21 @@ class Twin:
         self._windows = Windows()
         self._grids = {kind: Grid(catalogue.kinds[kind]) for kind in self.models}
 
-    def take(self, batch: ReadingBatch, *, now_ms: int, clock_trusted: bool = True) -> Taken:
-        """Clean a batch, apply what is new, score what is due, evaluate the rules."""
+    def take(
+        self, batch: ReadingBatch, *, now_ms: int, clock_trusted: bool = True, taken_in_part: bool = False
+    ) -> Taken:
+        """Clean a batch, apply what is new, score what is due, evaluate the rules.
+
+        Args:
+            batch: The readings, in order of arrival.
+            now_ms: The gateway's clock.
+            clock_trusted: Whether it can be right.
+            taken_in_part: Whether some of the batch was taken at the same times of receipt before.
+        """
         clock = ClockView(now_ms=now_ms, is_trusted=clock_trusted, most_ahead_ms=self._most_ahead_ms)
         judged = judge(batch, self.catalogue, self._ranges, clock)
         late = self._late(judged)
-        duplicate = self._recent.duplicates(judged, late)
+        duplicate = self._recent.duplicates(judged, late, receipts_too=taken_in_part)
         late &= ~duplicate
         new = ~(duplicate | late)
         assessed, near = self._assess(judged.where(new))

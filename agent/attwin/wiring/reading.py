@@ -1,12 +1,14 @@
 """What reading commands know: from the running agent where there is one, from the database where there is none."""
 
 import json
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from attwin.adapters.control_socket import ask, control_path
 from attwin.adapters.sqlite_database import open_reader
 from attwin.core.errors import AgentAwayError, DataError, StoreError
+from attwin.runtime.commands import MOST_REPLAYED
 
 CONTROL = "control_socket"
 """The name under which the agent tells where it listens."""
@@ -20,6 +22,10 @@ where e.forgotten_ms is null order by e.name
 _STATE = """
 select series.metric, state.value, state.time_ms from state join series on series.id = state.series_id
 where series.entity_id = ?
+"""
+_REJECTS = """
+select id as reject, time_ms, reason, topic, detail, payload, is_whole from rejects
+where ? is null or reason = ? order by id desc limit ?
 """
 _ALERTS = """
 select id as alert, rule, entity, severity, subject, state, value, threshold, since_ms, time_ms, opened_ms, cleared_ms
@@ -126,6 +132,40 @@ def tested_models(database: Path) -> set[tuple[str, str]]:
             }
     except StoreError:
         return set()
+
+
+def rejects_of(database: Path, *, reason: str | None, limit: int | None) -> list[dict[str, object]]:
+    """Return what the reject ring holds, oldest first.
+
+    Args:
+        database: The file.
+        reason: Only those with this reason.
+        limit: Only the newest ones.
+    """
+    with closing(open_reader(database)) as connection:
+        found = connection.execute(_REJECTS, (reason, reason, -1 if limit is None else limit))
+        names = [column[0] for column in found.description]
+        rows = [dict(zip(names, row, strict=True)) for row in found]
+    return [{**row, "payload": bytes(row["payload"]).decode("utf-8", errors="backslashreplace")} for row in rows[::-1]]
+
+
+def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable[[int], object]) -> dict[str, object]:
+    """Let the running agent take rejects again.
+
+    Raises:
+        AgentAwayError: No agent runs.
+        DataError: It refuses.
+    """
+    sums = dict.fromkeys(("replayed", "stored", "not_whole"), 0)
+    for start in range(0, len(numbers), MOST_REPLAYED):
+        part = list(numbers[start : start + MOST_REPLAYED])
+        answer = ask(control_of(database), {"verb": "replay_rejects", "numbers": part})
+        if "error" in answer:
+            raise DataError(str(answer["error"]))
+        for name in sums:
+            sums[name] += int(str(answer[name]))
+        progress(len(part))
+    return {**sums, "gone": len(numbers) - sums["replayed"] - sums["not_whole"]}
 
 
 def count_rows(database: Path, table: str) -> int:

@@ -1,0 +1,31 @@
+"""``attwin audit``: has anything disappeared?"""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from attwin.cli.options import config_option, json_option
+from attwin.settings.load import load_settings
+from attwin.wiring.auditing import audit_of
+
+
+@click.command("audit")
+@config_option
+@json_option
+def command(config: Path, *, as_json: bool) -> None:
+    """Print what came in and what became of it, source by source; exits 1 where the sums do not add up."""
+    sums = audit_of(Path(load_settings(config).store.path))
+    for found in sums:
+        if as_json:
+            click.echo(json.dumps(found.as_dict()))
+            continue
+        parts = " + ".join(f"{name} {count}" for name, count in found.parts.items()) or "0"
+        mark = click.style("ok", fg="green") if not found.difference else click.style("WRONG", fg="red")
+        click.echo(f"{mark}  {found.source}: {found.what} {found.total} = {parts}")
+    missing = [found for found in sums if found.difference]
+    for found in missing:
+        problem = f"{found.difference} unaccounted for" if found.difference > 0 else f"{-found.difference} too many"
+        click.echo(f"{found.source}: {found.what}: {problem}", err=True)
+    sys.exit(1 if missing else 0)

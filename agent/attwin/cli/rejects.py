@@ -1,0 +1,72 @@
+"""``attwin rejects``: what was not stored, and taking it again."""
+
+import sys
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+
+from attwin.cli.options import config_option, json_option, print_facts, print_rows, time_text
+from attwin.core.types import RejectReason
+from attwin.settings.load import load_settings
+from attwin.wiring.reading import rejects_of, replay_rejects
+
+_COLUMNS = ("reject", "time", "reason", "topic", "detail", "payload")
+_REASONS = click.Choice([reason.value for reason in RejectReason])
+_MOST_TEXT = 60
+
+reason_option = click.option("--reason", type=_REASONS, help="Only those with this reason.")
+
+
+@click.group("rejects")
+def command() -> None:
+    """What was not stored, and taking it again."""
+
+
+@command.command("list")
+@config_option
+@reason_option
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1), help="At most so many, the newest.")
+@json_option
+def list_(config: Path, *, reason: str | None, limit: int, as_json: bool) -> None:
+    """List what was rejected, newest last. The ring keeps 10 MB."""
+    settings = load_settings(config)
+    rows = rejects_of(Path(settings.store.path), reason=reason, limit=limit)
+    if not as_json:
+        zone = ZoneInfo(settings.gateway.zone)
+        rows = [
+            {
+                **row,
+                "time": time_text(row["time_ms"], zone),
+                "detail": _short(row["detail"]),
+                "payload": _short(row["payload"]),
+            }
+            for row in rows
+        ]
+    print_rows(rows, _COLUMNS, as_json=as_json, empty="Nothing was rejected.")
+
+
+@command.command()
+@config_option
+@reason_option
+@click.argument("numbers", nargs=-1, type=int)
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@json_option
+def replay(config: Path, *, reason: str | None, numbers: tuple[int, ...], everything: bool, as_json: bool) -> None:
+    """Take rejects again, with the configuration that the agent runs now: NUMBERS, or --reason, or --all.
+
+    Each is taken as if it arrived when it did. What is rejected again goes back into the ring.
+    """
+    if bool(numbers) + bool(reason) + everything != 1:
+        raise click.UsageError("name numbers of `attwin rejects list`, or --reason, or --all")
+    database = Path(load_settings(config).store.path)
+    chosen = list(numbers) or [int(str(row["reject"])) for row in rejects_of(database, reason=reason, limit=None)]
+    show = sys.stderr.isatty() and not as_json
+    with click.progressbar(length=len(chosen), label="Rejects", file=sys.stderr, hidden=not show) as bar:
+        facts = replay_rejects(database, chosen, progress=bar.update)
+    print_facts(facts, as_json=as_json)
+
+
+def _short(text: object) -> str:
+    shown = str(text)
+    return shown if len(shown) <= _MOST_TEXT else shown[: _MOST_TEXT - 3] + "..."
