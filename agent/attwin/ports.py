@@ -1,6 +1,6 @@
 """What the agent needs from the world."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -313,8 +313,16 @@ class Store(Protocol):
         """Return up to ``limit`` messages that wait and are not in flight, urgent ones first."""
         ...
 
-    def save_snapshot(self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int) -> None:
-        """Replace the snapshot, tagged with the journal's position."""
+    def save_snapshot(
+        self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int, missing_names: Callable[[int], str]
+    ) -> None:
+        """Replace the snapshot, tagged with the journal's position, and the tables of current state.
+
+        Args:
+            arrays: The twin in memory.
+            now_ms: The gateway's clock.
+            missing_names: What the current score of an entity lacked.
+        """
         ...
 
     def unsent_outgoing(self) -> int:
@@ -331,6 +339,10 @@ class Store(Protocol):
 
     def forget_entity(self, key: int, *, now_ms: int) -> None:
         """Mark an entity as forgotten; what is stored of it stays readable."""
+        ...
+
+    def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:
+        """Do one slice of what keeps the store in order; return whether there was anything to do."""
         ...
 
     def mend_times(self, offset_ms: int, *, now_ms: int) -> None:

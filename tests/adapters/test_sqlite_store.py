@@ -11,6 +11,7 @@ import pytest
 from attwin.adapters.sqlite_database import open_reader
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue
+from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreError
 from attwin.core.outgoing import AlertFacts, Draft
 from attwin.core.types import Reason, Reject, RejectReason
@@ -167,12 +168,15 @@ def test_a_snapshot_folds_the_counters_and_shows_the_state(store: SqliteStore) -
         "twin.time_ms": np.array([T0_MS, -(2**62)]),
         "twin.value": np.array([21.5, np.nan]),
         "twin.quality": np.array([2, 0], np.uint8),
+        "twin.score_ms": np.array([T0_MS]),
+        "twin.score": np.array([0.25]),
     }
 
-    store.save_snapshot(arrays, now_ms=3)
+    store.save_snapshot(arrays, now_ms=3, missing_names=str)
 
     assert query(store, "select * from audit_totals") == [("s", "readings_stored", "", 5)]
     assert query(store, "select time_ms, value, quality from state") == [(T0_MS, 21.5, "good")]
+    assert query(store, "select entity_id, time_ms, score, missing from attention") == [(1, T0_MS, 0.25, "0")]
     loaded, position = store.load_snapshot()
     assert position == 2
     assert loaded["twin.value"][0] == 21.5
@@ -181,8 +185,15 @@ def test_a_snapshot_folds_the_counters_and_shows_the_state(store: SqliteStore) -
 def test_a_damaged_snapshot_is_not_trusted(store: SqliteStore) -> None:
     """A flipped bit costs a replay, not a wrong twin."""
     store.save_snapshot(
-        {"twin.time_ms": np.array([T0_MS]), "twin.value": np.array([1.0]), "twin.quality": np.array([2], np.uint8)},
+        {
+            "twin.time_ms": np.array([T0_MS]),
+            "twin.value": np.array([1.0]),
+            "twin.quality": np.array([2], np.uint8),
+            "twin.score_ms": np.array([NEVER_MS]),
+            "twin.score": np.array([np.nan]),
+        },
         now_ms=3,
+        missing_names=str,
     )
     store._connection.execute("update snapshot set body = cast(x'00' || substr(body, 2) as blob)")
 
@@ -336,3 +347,16 @@ def test_deliveries_are_remembered_over_a_restart(tmp_path: Path) -> None:
     assert [found.is_repeated(n, n * 7) for n in (5, 4, 3)] == [True, True, False]
     assert not found.is_repeated(5, 36)
     again.close()
+
+
+def test_a_damaged_message_is_parked_and_the_others_leave(store: SqliteStore) -> None:
+    """SQLite does not notice a flipped bit of a payload; its checksum does, and the sums say so."""
+    store.commit(Commit(now_ms=1, drafts=[a_draft(0), a_draft(1)]))
+    store._connection.execute("update outbox set payload = cast('x' || substr(payload, 2) as blob) where sequence = 1")
+
+    found = store.oldest_outgoing(10)
+
+    assert [message.sequence for message in found] == [2]
+    assert query(store, "select sequence, reason from parked") == [(1, "damaged")]
+    assert store.waiting_outgoing() == 1
+    assert query(store, "select name, count from audit_totals order by name") == [("parked", 1), ("queued", 2)]

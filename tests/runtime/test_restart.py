@@ -102,10 +102,10 @@ def test_a_killed_gateway_goes_on_as_one_that_was_not(tmp_path: Path, snapshot_a
     first = Gateway(tmp_path / "twin.db")
     for number, event in enumerate(EVENTS):
         if number == snapshot_after:
-            first.store.save_snapshot(first.twin.dump(), now_ms=1)
+            first.store.save_snapshot(first.twin.dump(), now_ms=1, missing_names=first.twin.missing_names)
         first.take(event)
     if snapshot_after == len(EVENTS):
-        first.store.save_snapshot(first.twin.dump(), now_ms=1)
+        first.store.save_snapshot(first.twin.dump(), now_ms=1, missing_names=first.twin.missing_names)
     before = first.state()
     first.die()
 
@@ -128,7 +128,7 @@ def test_a_snapshot_is_enough_where_the_journal_is_old(tmp_path: Path) -> None:
     """A gateway that slept for days comes back with its windows, scores and rules."""
     first = Gateway(tmp_path / "twin.db", now_ms=1)
     first.take(*EVENTS)
-    first.store.save_snapshot(first.twin.dump(), now_ms=1)
+    first.store.save_snapshot(first.twin.dump(), now_ms=1, missing_names=first.twin.missing_names)
     before = first.state()
     first.die()
 
@@ -142,7 +142,7 @@ def test_an_alert_goes_on_when_its_rule_was_edited(tmp_path: Path) -> None:
     """The store knows that it is active: no second alert opens for it, and it ends by the new level."""
     first = Gateway(tmp_path / "twin.db", now_ms=1)
     first.take(*EVENTS)
-    first.store.save_snapshot(first.twin.dump(), now_ms=1)
+    first.store.save_snapshot(first.twin.dump(), now_ms=1, missing_names=first.twin.missing_names)
     first.die()
 
     second = Gateway(tmp_path / "twin.db", replace(HOT, clear=30))

@@ -1,6 +1,6 @@
 """Fakes that keep the promises of the ports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,13 +213,20 @@ class FakeStore:
         """Return that nothing waits."""
         return 0
 
-    def save_snapshot(self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int) -> None:
+    def save_snapshot(
+        self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int, missing_names: Callable[[int], str]
+    ) -> None:
         """Count a snapshot."""
-        del arrays, now_ms
+        del arrays, now_ms, missing_names
         self.snapshots += 1
 
     def forget_entity(self, key: int, *, now_ms: int) -> None:
         """Do nothing."""
+
+    def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:
+        """Return that there is nothing to do."""
+        del now_ms, times_are_final
+        return False
 
     def mend_times(self, offset_ms: int, *, now_ms: int) -> None:
         """Note it."""

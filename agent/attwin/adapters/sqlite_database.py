@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attwin.core.errors import StoreError
 
-_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_deliveries_boots_rejects")
+_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep")
 _PRAGMAS = """
 pragma journal_mode = wal;
 pragma busy_timeout = 5000;

@@ -99,6 +99,46 @@ alter table rejects add column is_whole integer not null default 0;
 alter table rejects add column is_part integer not null default 0;
 alter table rejects add column retained integer not null default 0;
 
+alter table journal add column merged integer not null default 0;
+alter table outbox add column checksum blob not null default x'';
+
+create table parked (
+    lane text not null, sequence integer not null, topic text not null, payload blob not null, reason text not null,
+    primary key (lane, sequence)
+) strict, without rowid;
+
+create table rollups (
+    series_id integer not null, minute_ms integer not null, count integer not null, total real not null,
+    low real not null, high real not null, last real not null, last_ms integer not null,
+    primary key (minute_ms, series_id)
+) strict, without rowid;
+
+create index journal_plain on journal (id) where merged = 0;
+
+drop view readable_scores;
+alter table scores rename to old_scores;
+create table scores (
+    entity_id integer not null, time_ms integer not null, score real not null, missing text not null,
+    primary key (time_ms, entity_id)
+) strict, without rowid;
+insert into scores select * from old_scores;
+create table attention (
+    entity_id integer primary key, time_ms integer not null, score real not null, missing text not null
+) strict;
+insert into attention select entity_id, max(time_ms), score, missing from old_scores group by entity_id;
+drop table old_scores;
+create view readable_scores as
+select entities.name as entity, strftime('%Y-%m-%d %H:%M:%S', scores.time_ms / 1000, 'unixepoch') as time,
+    scores.score, scores.missing
+from scores join entities on entities.id = scores.entity_id;
+
+insert into meta values ('rolled_journal_id', '0');
+
+create view readable_rollups as
+select entities.name as entity, series.metric, strftime('%Y-%m-%d %H:%M', minute_ms / 1000, 'unixepoch') as minute,
+    count, total / count as mean, low, high, last, series.unit
+from rollups join series on series.id = series_id join entities on entities.id = series.entity_id;
+
 create table boots (
     id integer primary key, boot_id text not null, started_ms integer not null, offset_ms integer not null,
     shift_ms integer not null default 0
@@ -113,8 +153,8 @@ def m001_first_tables(db: Database) -> None:
 
 
 @MIGRATIONS()
-def m002_deliveries_boots_rejects(db: Database) -> None:
-    """Remember which messages without a time were taken, by which clock, and what rejects need to be taken again."""
+def m002_upkeep(db: Database) -> None:
+    """Add what proves, mends and bounds: deliveries, boots, roll-ups, checksums, whole rejects."""
     _run(db, _M002)
 
 

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from attwin.adapters.arrays import pack_arrays, unpack_arrays
 from attwin.adapters.sqlite_database import open_writer
+from attwin.adapters.sqlite_upkeep import Keep, Upkeep
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
@@ -36,7 +37,21 @@ log = logging.getLogger("attwin")
 class SqliteStore:
     """Implements ``ports.Store``. The only writer of its file."""
 
-    def __init__(self, path: Path, catalogue: Catalogue, *, gateway: str, durability: str) -> None:
+    def __init__(
+        self, path: Path, catalogue: Catalogue, *, gateway: str, durability: str, keep: Keep | None = None
+    ) -> None:
+        """Open the database.
+
+        Args:
+            path: The file; made where it is missing.
+            catalogue: Knows entities and series.
+            gateway: Part of the ids of messages.
+            durability: ``full`` or ``normal``.
+            keep: How much is kept; everything where this is None.
+
+        Raises:
+            StoreError: It cannot be used.
+        """
         self.path = path
         self._catalogue = catalogue
         self._connection, self._lock = open_writer(path, durability=durability)
@@ -51,6 +66,7 @@ class SqliteStore:
         self._reject_bytes = int(self._one("select coalesce(sum(bytes), 0) from rejects"))
         self._waiting = int(self._one("select count(*) from outbox"))
         self._boot, self._boot_id = 0, ""
+        self._upkeep = Upkeep(self._connection, self._transaction, path, keep) if keep else None
         self._sent = 0
 
     @property
@@ -190,17 +206,37 @@ class SqliteStore:
         found: list[OutgoingMessage] = []
         for lane in LANES:
             rows = self._connection.execute(
-                "select sequence, topic, payload, retain from outbox where lane = ? and sequence > ? "
+                "select sequence, topic, payload, retain, checksum from outbox where lane = ? and sequence > ? "
                 "order by sequence limit ?",
                 (lane, self._in_flight[lane], limit - len(found)),
             ).fetchall()
-            for sequence, topic, payload, retain in rows:
-                found.append(
-                    OutgoingMessage(lane=lane, sequence=sequence, topic=topic, payload=payload, retain=bool(retain))
-                )
+            for sequence, topic, payload, retain, checksum in rows:
                 self._in_flight[lane] = sequence
+                if checksum in (b"", _row_checksum(lane, sequence, topic, payload, retain=bool(retain))):
+                    found.append(
+                        OutgoingMessage(lane=lane, sequence=sequence, topic=topic, payload=payload, retain=bool(retain))
+                    )
+                else:
+                    self._park(lane, sequence)
         self._sent += len(found)
         return found
+
+    def _park(self, lane: str, sequence: int) -> None:
+        """Set a damaged message aside."""
+        with self._transaction():
+            self._connection.execute(
+                "insert into parked select lane, sequence, topic, payload, 'damaged' from outbox "
+                "where lane = ? and sequence = ?",
+                (lane, sequence),
+            )
+            self._connection.execute("delete from outbox where lane = ? and sequence = ?", (lane, sequence))
+            self._connection.execute(
+                "insert into audit values ('upstream', 'parked', ?, 1) "
+                "on conflict do update set count = count + excluded.count",
+                (lane,),
+            )
+        self._waiting -= 1
+        log.error("lane=%s sequence=%d state=parked problem='its checksum is wrong'", lane, sequence)
 
     def unsent_outgoing(self) -> int:
         """Return how many messages ``oldest_outgoing`` has not returned yet."""
@@ -210,7 +246,9 @@ class SqliteStore:
         """Return how many messages wait for upstream."""
         return self._waiting
 
-    def save_snapshot(self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int) -> None:
+    def save_snapshot(
+        self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int, missing_names: Callable[[int], str]
+    ) -> None:
         """Replace the snapshot, tagged with the journal's position, and bring the audit and state tables up to it."""
         body = pack_arrays(arrays)
         position = int(self._one("select coalesce(max(id), 0) from journal"))
@@ -226,7 +264,14 @@ class SqliteStore:
                 "group by 1, 2, 3 on conflict do update set count = count + excluded.count"
             )
             self._connection.execute("update meta set value = ? where name = 'audited_journal_id'", (str(position),))
-            self._save_state(arrays)
+            self._save_state(arrays, missing_names)
+
+    def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:
+        """Do one slice of upkeep; return whether there was anything to do."""
+        try:
+            return self._upkeep is not None and self._upkeep.work(now_ms=now_ms, times_are_final=times_are_final)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from error
 
     def load_snapshot(self) -> tuple[dict[str, NDArray[np.generic]], int]:
         """Return the snapshot's arrays and journal position; ({}, 0) where there is none that can be trusted."""
@@ -269,13 +314,15 @@ class SqliteStore:
 
     def segments_after(self, position: int) -> Iterator[Segment]:
         """Yield the journal's segments after a position, oldest first; a damaged one is left out and said."""
-        for number, readings, body, shift_ms in self._connection.execute(
-            "select journal.id, readings, body, coalesce(shift_ms, 0) from journal left join boots on boot = boots.id "
-            "where journal.id > ? and readings > 0 order by journal.id",
+        for number, readings, body, merged, shift_ms in self._connection.execute(
+            "select journal.id, readings, body, merged, coalesce(shift_ms, 0) "
+            "from journal left join boots on boot = boots.id where journal.id > ? and readings > 0 order by journal.id",
             (position,),
         ):
             try:
-                yield shifted(decode(body), shift_ms)
+                segment = shifted(decode(body), shift_ms)
+                # a sorted segment is put back into the order of time
+                yield segment.rows(np.argsort(segment.time_ms, kind="stable")) if merged else segment
             except ValueError as error:
                 log.error("journal=%d readings=%d lost=replay problem=%r", number, readings, str(error))
 
@@ -433,8 +480,11 @@ class SqliteStore:
                     ).rowcount
                 payload = draft.payload(f"{self._prefix}:{lane}:{sequence}")
                 self._connection.execute(
-                    "insert into outbox values (?, ?, ?, ?, ?, ?)",
-                    (lane, sequence, draft.topic, payload, draft.retain, now_ms),
+                    "insert into outbox values (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        *(lane, sequence, draft.topic, payload, draft.retain, now_ms),
+                        _row_checksum(lane, sequence, draft.topic, payload, retain=draft.retain),
+                    ),
                 )
                 counts["upstream", "queued", lane] += 1
                 sequence += 1
@@ -448,7 +498,7 @@ class SqliteStore:
         )
         return Counter(("upstream", "delivered", m.lane) for m in delivered)
 
-    def _save_state(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    def _save_state(self, arrays: Mapping[str, NDArray[np.generic]], missing_names: Callable[[int], str]) -> None:
         time_ms, value, quality = (arrays[f"twin.{name}"] for name in ("time_ms", "value", "quality"))
         places = np.flatnonzero(time_ms[: self._catalogue.series_count] != NEVER_MS)
         words = {q.value: q.name.lower() for q in Quality}
@@ -460,7 +510,22 @@ class SqliteStore:
             strict=True,
         )
         self._connection.executemany("insert or replace into state values (?, ?, ?, ?)", rows)
+        score_ms, score = arrays["twin.score_ms"], arrays["twin.score"]
+        scored = np.flatnonzero(score_ms[: len(self._catalogue)] != NEVER_MS)
+        self._connection.executemany(
+            "insert or replace into attention values (?, ?, ?, ?)",
+            [
+                (int(self._catalogue.entity_key[e]), int(score_ms[e]), float(score[e]), missing_names(e))
+                for e in scored.tolist()
+            ],
+        )
 
 
 def _checksum(body: bytes) -> str:
     return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+def _row_checksum(lane: str, sequence: int, topic: str, payload: bytes, *, retain: bool) -> bytes:
+    """Return the checksum of a message that waits: SQLite does not notice most bits that flip."""
+    head = f"{lane} {sequence} {int(retain)} {len(topic)} {topic} ".encode()
+    return hashlib.blake2b(head + payload, digest_size=8).digest()

@@ -38,9 +38,11 @@ from attwin.runtime.twin import Taken, Twin
 
 LINGER_MS = 20
 COMMIT_MS = 100
+FRUGAL_COMMIT_MS = 1_000
 MOST_BATCH = 2_000
 _IDLE_MS = 250
 _SNAPSHOT_MS = 60_000
+_UPKEEP_MS = 20
 _STOP_MS = 1_000
 _REJECT_LOG_MS = 10_000
 _RETAIN = 0x01
@@ -102,6 +104,7 @@ class Agent:
         alert_log: AlertLog,
         sources: Sequence[str],
         inflight: int,
+        commit_ms: int = COMMIT_MS,
         health_every_ms: int,
         forget_after_ms: int,
         lasting: frozenset[str],
@@ -122,6 +125,7 @@ class Agent:
         self._alert_log = alert_log
         self._watched: list[Watched] = []
         self._sources = tuple(sources)
+        self._commit_ms = commit_ms
         self._batch = max(1, min(MOST_BATCH, inflight // 2))
         self._health_every_ms = health_every_ms
         self._forget_after_ms = forget_after_ms
@@ -171,7 +175,7 @@ class Agent:
         if self.sensors.waiting():
             until.append(self.sensors.waiting_since_ms() + LINGER_MS)
         if self._round.started_ms is not None:
-            until.append(self._round.started_ms + COMMIT_MS)
+            until.append(self._round.started_ms + self._commit_ms)
         return max(0, min(until) - now)
 
     def _step(self) -> None:
@@ -296,7 +300,7 @@ class Agent:
             return False
         if current.started_ms is None:
             current.started_ms = now
-        return bool(current.alerts) or current.messages >= self._batch or now - current.started_ms >= COMMIT_MS
+        return bool(current.alerts) or current.messages >= self._batch or now - current.started_ms >= self._commit_ms
 
     def _commit(self) -> None:
         """Make the round durable, then acknowledge its messages."""
@@ -335,6 +339,10 @@ class Agent:
         if self.uplink and now >= self._next_health_ms:
             self._next_health_ms = now + self._health_every_ms
             self._round.drafts.append(health_draft(self._publisher.base, self.health()))
+        # slices, so that a round never waits long
+        while self.store.upkeep(now_ms=self.clock.now_ms(), times_are_final=self.clock.is_trusted):
+            if self.clock.monotonic_ms() - now > _UPKEEP_MS:
+                break
         if now >= self._next_snapshot_ms:
             self._next_snapshot_ms = now + _SNAPSHOT_MS
             self._forget_silent()
@@ -446,7 +454,7 @@ class Agent:
 
     def _snapshot(self) -> None:
         self._flush()
-        self.store.save_snapshot(self.twin.dump(), now_ms=self.clock.now_ms())
+        self.store.save_snapshot(self.twin.dump(), now_ms=self.clock.now_ms(), missing_names=self.twin.missing_names)
 
     def _stop(self) -> None:
         """Finish what was read, make it durable, acknowledge it, and say goodbye."""

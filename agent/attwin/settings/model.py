@@ -7,7 +7,7 @@ and what ``config schema`` describes.
 from dataclasses import dataclass, field
 from typing import Literal
 
-from attwin.settings.types import DurationMs, FilePath, Secret
+from attwin.settings.types import DurationMs, FilePath, Secret, SizeBytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +71,45 @@ class UpstreamSettings(BrokerSettings):
     health_every: DurationMs = 60_000
 
 
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepSettings:
+    """How long things are kept, as long as the budget allows; the journal goes first.
+
+    Attributes:
+        journal: The readings themselves.
+        rollups: Count, mean, smallest and largest of every minute.
+        scores: Attention.
+        alerts: Alerts that have cleared, and their events.
+    """
+
+    journal: DurationMs = 30 * _DAY_MS
+    rollups: DurationMs = 365 * _DAY_MS
+    scores: DurationMs = 365 * _DAY_MS
+    alerts: DurationMs = 365 * _DAY_MS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
     """Where the twin is kept.
 
     Attributes:
         path: The database; its folder also holds alerts.jsonl and the control socket.
-        durability: full survives a power cut; normal may lose the last seconds then.
+        durability: full survives a power cut; normal may lose the last seconds then, acknowledged readings too.
+        writes: default commits within 100 ms; frugal within a second, for fewer writes to a card.
+        keep: How long things are kept.
+        budget: The size that the database may have.
+        free: The space that must stay free on its disk.
     """
 
     path: FilePath = "twin.db"
     durability: Literal["full", "normal"] = "full"
+    writes: Literal["default", "frugal"] = "default"
+    keep: KeepSettings = field(default_factory=KeepSettings)
+    budget: SizeBytes = 2_000_000_000
+    free: SizeBytes = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from attwin.settings.types import DurationMark, FileMark, Secret, parse_duration
+from attwin.settings.types import DurationMark, FileMark, Secret, SizeMark, parse_duration, parse_size
 from attwin.settings.yaml_tree import SECRET_TAG, Node, read_tree
 
 T = TypeVar("T")
@@ -111,14 +111,13 @@ class Reader:
             if not isinstance(node.value, str):
                 return self._wrong(node, where, "a path")
             return str((self.path.parent / node.value).absolute()) if node.value else ""
-        if not isinstance(mark, DurationMark):
-            raise TypeError(f"{where} is annotated with {mark!r}")
+        parse, example = _PARSERS[type(mark)]
         if node.value == 0 and not isinstance(node.value, bool):
             return 0
         if not isinstance(node.value, str):
-            return self._wrong(node, where, "a duration such as 5s or 2m")
+            return self._wrong(node, where, example)
         try:
-            return parse_duration(node.value)
+            return parse(node.value)
         except ValueError as error:
             self.report(node.line, f"{where}: {error}")
             return WRONG
@@ -192,6 +191,12 @@ class Reader:
         # a problem in it must not show its text
         tree = read_tree(path, lambda line, _text: self.report(0, f"secrets.yaml:{line}: not readable as YAML"))
         return tree.value if tree and isinstance(tree.value, dict) else {}
+
+
+_PARSERS = {
+    DurationMark: (parse_duration, "a duration such as 5s or 2m"),
+    SizeMark: (parse_size, "a size such as 500MB or 2GB"),
+}
 
 
 def did_you_mean(word: str, known: Mapping[str, object] | list[str]) -> str:

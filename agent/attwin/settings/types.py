@@ -6,6 +6,8 @@ from typing import Annotated
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _MOST_MS = 36_525 * 86_400_000
+_UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(B|KB|MB|GB|TB)")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
@@ -19,7 +21,13 @@ class FileMark:
     """Marks a path that is relative to the configuration's folder."""
 
 
+@dataclass(frozen=True, slots=True)
+class SizeMark:
+    """Marks an int of bytes that is written ``500MB`` or ``2GB``."""
+
+
 DurationMs = Annotated[int, DurationMark()]
+SizeBytes = Annotated[int, SizeMark()]
 FilePath = Annotated[str, FileMark()]
 
 
@@ -52,6 +60,26 @@ def parse_duration(text: str) -> int:
     if duration_ms > _MOST_MS:
         raise ValueError(f"a duration of at most 100 years, not `{text[:20]}`")
     return round(duration_ms)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of ``500MB``, ``1.5GB``, ``64KB``: powers of 1000.
+
+    Raises:
+        ValueError: ``text`` is not a size.
+    """
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise ValueError(f"a size such as 500MB or 2GB, not `{text}`")
+    return round(float(match[1]) * _UNITS_BYTES[match[2]])
+
+
+def format_size(size: int) -> str:
+    """Return the shortest form that ``parse_size`` reads back exactly."""
+    for unit in ("TB", "GB", "MB", "KB"):
+        if size and size % _UNITS_BYTES[unit] == 0:
+            return f"{size // _UNITS_BYTES[unit]}{unit}"
+    return f"{size}B"
 
 
 def format_duration(duration_ms: int) -> str:

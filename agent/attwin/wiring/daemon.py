@@ -14,17 +14,18 @@ from attwin.adapters.mqtt_link import BrokerAddress
 from attwin.adapters.mqtt_sensors import MqttSensorLink
 from attwin.adapters.mqtt_upstream import MqttUpLink
 from attwin.adapters.sqlite_store import SqliteStore
+from attwin.adapters.sqlite_upkeep import Keep
 from attwin.adapters.wakeup import SignalWatch
 from attwin.core.catalogue import Catalogue, Kind, Metric
 from attwin.core.errors import SettingsError
 from attwin.core.outgoing import base_topic
 from attwin.core.routes import Source
 from attwin.core.rules import ATTENTION, Rule
-from attwin.runtime.agent import Agent
+from attwin.runtime.agent import COMMIT_MS, FRUGAL_COMMIT_MS, Agent
 from attwin.runtime.commands import Commands
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
-from attwin.settings.model import BrokerSettings, KindSettings, RuleSettings, Settings
+from attwin.settings.model import BrokerSettings, KindSettings, RuleSettings, Settings, StoreSettings
 from attwin.wiring.models import (
     bind,
     bundle_path,
@@ -63,7 +64,13 @@ class Daemon:
         demand_packages(settings)
         demand_tested(settings, path)
         house = _House(settings)
-        store = SqliteStore(path, house.catalogue, gateway=settings.gateway.id, durability=settings.store.durability)
+        store = SqliteStore(
+            path,
+            house.catalogue,
+            gateway=settings.gateway.id,
+            durability=settings.store.durability,
+            keep=_keep(settings.store),
+        )
         try:
             clock = SystemClock(floor_ms=store.newest_ms(), file=settings.gateway.clock_file)
             store.begin_boot(_BOOT_ID.read_text(encoding="ascii").strip(), clock.offset_ms, now_ms=clock.now_ms())
@@ -101,6 +108,7 @@ class Daemon:
                 alert_log=alert_file,
                 sources=[source.topic for source in settings.sources],
                 inflight=settings.broker.inflight,
+                commit_ms=FRUGAL_COMMIT_MS if settings.store.writes == "frugal" else COMMIT_MS,
                 health_every_ms=upstream.health_every if upstream else 0,
                 forget_after_ms=settings.limits.forget_after,
                 lasting=frozenset(settings.entities),
@@ -213,6 +221,17 @@ def _sensors(settings: Settings, sources: Sequence[Source], clock: SystemClock, 
         filters=list(filters.items()),
         leftovers=sorted(before - set(filters)),
         most_payload=settings.limits.payload_bytes,
+    )
+
+
+def _keep(settings: StoreSettings) -> Keep:
+    return Keep(
+        journal_ms=settings.keep.journal,
+        rollups_ms=settings.keep.rollups,
+        scores_ms=settings.keep.scores,
+        alerts_ms=settings.keep.alerts,
+        budget_bytes=settings.budget,
+        free_bytes=settings.free,
     )
 
 

@@ -15,8 +15,7 @@ CONTROL = "control_socket"
 
 _TWINS = """
 select e.id, e.name as entity, e.kind as kind, s.score as attention, s.time_ms as attention_ms, s.missing as missing
-from entities e left join scores s on s.entity_id = e.id
-    and s.time_ms = (select max(time_ms) from scores where entity_id = e.id)
+from entities e left join attention s on s.entity_id = e.id
 where e.forgotten_ms is null order by e.name
 """
 _STATE = """

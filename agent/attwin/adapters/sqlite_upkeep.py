@@ -1,0 +1,259 @@
+"""What the one writer does between rounds: roll up, merge, forget what is old, keep within the budget.
+
+Each call is one slice of at most a few thousand readings in one transaction, so that a round never waits long. What is
+forgotten is counted in the transaction that forgets it.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from attwin.core.journal import Segment, decode, encode_sorted, joined_segments, shifted
+from attwin.core.rollup import roll_up
+from attwin.core.types import Quality
+
+_MOST_READINGS = 4_000
+"""Readings a slice; about 10 ms."""
+_MOST_ROWS = 200
+_MERGE_AFTER_MS = 3_600_000
+_HOUR_MS = 3_600_000
+_VACUUM_PAGES = 64
+_EXPIRY_EVERY_MS = 60_000
+_EXPIRED, _DROPPED, _DAMAGED = "expired", "dropped for space", "damaged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How much is kept.
+
+    Attributes:
+        journal_ms, rollups_ms, scores_ms, alerts_ms: For how long.
+        budget_bytes: The size that the database may have.
+        free_bytes: The space that must stay free on its disk.
+    """
+
+    journal_ms: int
+    rollups_ms: int
+    scores_ms: int
+    alerts_ms: int
+    budget_bytes: int
+    free_bytes: int
+
+
+_EXPIRY: tuple[tuple[str, Callable[[Keep], int]], ...] = (
+    (
+        (
+            "delete from rollups where (minute_ms, series_id) in "
+            "(select minute_ms, series_id from rollups where minute_ms < ? limit ?)"
+        ),
+        lambda keep: keep.rollups_ms,
+    ),
+    (
+        (
+            "delete from scores where (time_ms, entity_id) in "
+            "(select time_ms, entity_id from scores where time_ms < ? limit ?)"
+        ),
+        lambda keep: keep.scores_ms,
+    ),
+    (
+        (
+            "delete from alert_events where id in (select alert_events.id from alert_events join alerts on "
+            "alerts.id = alert_id where alerts.state = 'cleared' and cleared_ms < ? "
+            "and alert_events.id < (select max(id) from alert_events) limit ?)"
+        ),
+        lambda keep: keep.alerts_ms,
+    ),
+    (
+        (
+            "delete from alerts where id in (select id from alerts where state = 'cleared' and cleared_ms < ? "
+            "and id < (select max(id) from alerts) "
+            "and not exists (select 1 from alert_events where alert_id = alerts.id) limit ?)"
+        ),
+        lambda keep: keep.alerts_ms,
+    ),
+)
+
+
+class Upkeep:
+    """Keeps the tables of an open database in order. Belongs to the writer."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        transaction: Callable[[], AbstractContextManager[None]],
+        path: Path,
+        keep: Keep,
+    ) -> None:
+        self._connection = connection
+        self._transaction = transaction
+        self._path = path
+        self._keep = keep
+        self._next_expiry_ms = 0
+
+    def work(self, *, now_ms: int, times_are_final: bool) -> bool:
+        """Do one slice of what is due; return whether there was anything to do.
+
+        Args:
+            now_ms: The gateway's clock; while it is not trusted nothing expires.
+            times_are_final: Whether the times of the newest readings are right.
+        """
+        if times_are_final and (self._roll_up() or self._expire(now_ms) or self._merge(now_ms)):
+            return True
+        return self._is_too_large() and self._drop_oldest()
+
+    def _roll_up(self) -> bool:
+        """Add the next segments before the snapshot's position to the roll-ups."""
+        position = self._number("select cast(value as integer) from meta where name = 'rolled_journal_id'")
+        rows = self._slice("journal.id > ? and journal.id <= (select max(journal_id) from snapshot)", (position,))
+        if not rows:
+            return False
+        segments = [segment for _, segment in rows if segment is not None]
+        with self._transaction():
+            if segments:
+                self._add_rollups(joined_segments(segments))
+            self._connection.execute("update meta set value = ? where name = 'rolled_journal_id'", (str(rows[-1][0]),))
+        return True
+
+    def _add_rollups(self, segment: Segment) -> None:
+        good = segment.rows(np.flatnonzero(segment.quality != Quality.BAD))
+        found = roll_up(good.series_key, good.time_ms, good.value)
+        columns = (
+            *(found.series_key, found.minute_ms, found.count, found.total),
+            *(found.low, found.high, found.last, found.last_ms),
+        )
+        self._connection.executemany(
+            "insert into rollups values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set "
+            "count = count + excluded.count, total = total + excluded.total, "
+            "low = min(low, excluded.low), high = max(high, excluded.high), "
+            "last = iif(excluded.last_ms >= last_ms, excluded.last, last), last_ms = max(last_ms, excluded.last_ms)",
+            zip(*(column.tolist() for column in columns), strict=True),
+        )
+
+    def _merge(self, now_ms: int) -> bool:
+        """Merge the oldest plain segments of one hour and one boot that are an hour old."""
+        rolled = self._number("select cast(value as integer) from meta where name = 'rolled_journal_id'")
+        first = self._connection.execute(
+            "select id, created_ms, boot from journal where merged = 0 and id <= "
+            "(select min(cast(value as integer)) from meta where name in ('audited_journal_id', 'rolled_journal_id')) "
+            "order by id limit 1"
+        ).fetchone()
+        if first is None or first[1] > now_ms - _MERGE_AFTER_MS:
+            return False
+        number, created_ms, boot = first
+        hour_ends_ms = created_ms - created_ms % _HOUR_MS + _HOUR_MS
+        rows = self._slice(
+            "merged = 0 and journal.id >= ? and journal.id <= ? and boot = ? and created_ms < ?",
+            (number, rolled, boot, hour_ends_ms),
+            shift=False,
+        )
+        segments = [segment for _, segment in rows if segment is not None]
+        held = sum(self._number(f"select readings from journal where id = {row}") for row, _ in rows)
+        lost = held - sum(len(segment.series_key) for segment in segments)
+        # the newest number stays: numbers of the journal are never given twice
+        *others, newest = [row for row, _ in rows]
+        with self._transaction():
+            self._connection.executemany("delete from journal where id = ?", [(row,) for row in others])
+            merged = joined_segments(segments) if segments else None
+            self._connection.execute(
+                "update journal set merged = 1, counts = '[]', deliveries = x'', created_ms = ?, readings = ?, body = ?, "
+                "first_ms = ?, last_ms = ? where id = ?",
+                (
+                    created_ms,
+                    len(merged.series_key) if merged else 0,
+                    encode_sorted(merged) if merged else b"",
+                    int(merged.time_ms.min()) if merged else None,
+                    int(merged.time_ms.max()) if merged else None,
+                    newest,
+                ),
+            )
+            self._count(_DAMAGED, lost)
+        return True
+
+    def _expire(self, now_ms: int) -> bool:
+        """Forget the oldest rows that nobody asked to keep longer."""
+        keep = self._keep
+        if self._drop_journal(now_ms - keep.journal_ms, _EXPIRED):
+            return True
+        if now_ms < self._next_expiry_ms:
+            return False
+        for statement, limit_ms in _EXPIRY:
+            with self._transaction():
+                if self._connection.execute(statement, (now_ms - limit_ms(keep), _MOST_ROWS)).rowcount:
+                    return True
+        self._next_expiry_ms = now_ms + _EXPIRY_EVERY_MS
+        return False
+
+    def _is_too_large(self) -> bool:
+        """Return whether the file is over its budget, or the disk under its floor; free pages are given back first."""
+        free_pages = self._number("pragma freelist_count")
+        page_bytes = self._number("pragma page_size")
+        used = (self._number("pragma page_count") - free_pages) * page_bytes
+        disk = os.statvfs(self._path.parent)
+        disk_is_low = disk.f_bavail * disk.f_frsize < self._keep.free_bytes
+        if disk_is_low and free_pages > _VACUUM_PAGES:
+            self._connection.execute(f"pragma incremental_vacuum({_VACUUM_PAGES * 8})").fetchall()
+            return False
+        return used > self._keep.budget_bytes or disk_is_low
+
+    def _drop_oldest(self) -> bool:
+        """Drop the oldest journal first, then roll-ups, then scores; alerts and the outbox never for space."""
+        if self._drop_journal(2**62, _DROPPED):
+            return True
+        for statement, _ in _EXPIRY[:2]:
+            with self._transaction():
+                if self._connection.execute(statement, (2**62, _MOST_ROWS)).rowcount:
+                    return True
+        return False
+
+    def _drop_journal(self, before_ms: int, reason: str) -> bool:
+        """Drop the oldest segments that are in the snapshot, the audit and the roll-ups; count what they held."""
+        rows = self._connection.execute(
+            "select journal.id, readings from (select id, readings, created_ms, boot from journal where id <= "
+            "(select min(cast(value as integer)) from meta where name in ('audited_journal_id', 'rolled_journal_id')) "
+            "and id < (select max(id) from journal) order by id limit ?) as journal "
+            "left join boots on boot = boots.id where created_ms + coalesce(shift_ms, 0) < ?",
+            (_MOST_ROWS, before_ms),
+        ).fetchall()
+        if not rows:
+            return False
+        with self._transaction():
+            self._connection.executemany("delete from journal where id = ?", [(number,) for number, _ in rows])
+            self._count(reason, sum(readings for _, readings in rows))
+        return True
+
+    def _slice(
+        self, condition: str, parameters: tuple[int, ...], *, shift: bool = True
+    ) -> list[tuple[int, Segment | None]]:
+        """Return the next segments, None for a damaged or an empty one, until there are enough readings."""
+        found: list[tuple[int, Segment | None]] = []
+        readings = 0
+        for number, count, body, shift_ms in self._connection.execute(
+            "select journal.id, readings, body, coalesce(shift_ms, 0) from journal left join boots on boot = boots.id "
+            f"where {condition} order by journal.id limit ?",
+            (*parameters, _MOST_ROWS),
+        ):
+            readings += count
+            if found and readings > _MOST_READINGS:
+                break
+            try:
+                segment = decode(body) if count else None
+            except ValueError:
+                segment = None
+            found.append((number, shifted(segment, shift_ms if shift else 0) if segment else None))
+        return found
+
+    def _count(self, reason: str, readings: int) -> None:
+        if readings:
+            self._connection.execute(
+                "insert into audit values ('store', ?, '', ?) on conflict do update set count = count + excluded.count",
+                (reason, readings),
+            )
+
+    def _number(self, query: str) -> int:
+        row = self._connection.execute(query).fetchone()
+        return int(row[0] or 0) if row else 0

@@ -1,0 +1,199 @@
+"""Facts about rolling up, merging, expiring and staying within the budget, on a real file."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attwin.adapters.sqlite_store import SqliteStore
+from attwin.adapters.sqlite_upkeep import Keep
+from attwin.core.catalogue import Catalogue
+from attwin.core.columns import NEVER_MS
+from attwin.core.types import Quality, ReadingBatch
+from attwin.ports import Commit, ScoreRow
+from attwin.wiring.auditing import audit_of
+from support.builders import T0_MS, a_batch, a_catalogue
+
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+KEEP = Keep(
+    journal_ms=7 * DAY_MS,
+    rollups_ms=30 * DAY_MS,
+    scores_ms=30 * DAY_MS,
+    alerts_ms=30 * DAY_MS,
+    budget_bytes=10**12,
+    free_bytes=0,
+)
+START_MS = T0_MS - T0_MS % HOUR_MS
+
+
+class Upkept:
+    """A store with a history, and its upkeep."""
+
+    def __init__(self, folder: Path, keep: Keep = KEEP) -> None:
+        self.path = folder / "twin.db"
+        self.catalogue: Catalogue = a_catalogue()
+        self.store = SqliteStore(self.path, self.catalogue, gateway="g", durability="normal", keep=keep)
+        self.store.begin_boot("b", 0, now_ms=START_MS)
+
+    def commit(self, batch: ReadingBatch, at_ms: int) -> None:
+        """Store readings at a time."""
+        counts = {("s", name, ""): len(batch) for name in ("readings_decoded", "readings_stored")}
+        self.store.commit(Commit(now_ms=at_ms, stored=batch, counts=counts))
+
+    def fill(self, minutes: int, *, every_ms: int = 10_000) -> int:
+        """Store a temperature every few seconds; return how many."""
+        times = list(range(START_MS, START_MS + minutes * 60_000, every_ms))
+        for number, time_ms in enumerate(times):
+            self.commit(a_batch(values=[float(number)], times_ms=[time_ms]), time_ms)
+        return len(times)
+
+    def snapshot(self, now_ms: int) -> None:
+        """Save a snapshot, without which nothing is merged."""
+        columns = {"time_ms": NEVER_MS, "value": np.nan, "quality": 0, "score_ms": NEVER_MS, "score": np.nan}
+        arrays = {f"twin.{name}": np.full(2, value) for name, value in columns.items()}
+        self.store.save_snapshot(arrays, now_ms=now_ms, missing_names=str)
+
+    def work(self, now_ms: int, *, times_are_final: bool = True) -> int:
+        """Work until nothing is left to do; return how many slices it took."""
+        slices = 0
+        while self.store.upkeep(now_ms=now_ms, times_are_final=times_are_final):
+            slices += 1
+            assert slices < 10_000
+        return slices
+
+    def query(self, text: str) -> list[tuple[object, ...]]:
+        """Return what the database holds."""
+        return list(self.store._connection.execute(text).fetchall())
+
+    def history(self) -> list[tuple[int, float]]:
+        """Return (time, value) of all readings that the journal has."""
+        return [p for s in self.store.segments_after(0) for p in zip(s.time_ms.tolist(), s.value.tolist(), strict=True)]
+
+
+@pytest.fixture
+def upkept(tmp_path: Path) -> Iterator[Upkept]:
+    """A store with upkeep."""
+    own = Upkept(tmp_path)
+    yield own
+    own.store.close()
+
+
+def test_minutes_are_rolled_up_once(upkept: Upkept) -> None:
+    """Bad readings do not count; a minute that comes in two parts is one row."""
+    upkept.fill(1)
+    upkept.snapshot(START_MS + 60_000)
+    upkept.work(START_MS + 60_000)
+    bad = replace(a_batch(values=[999.0], times_ms=[START_MS + 5]), quality=np.array([Quality.BAD], np.uint8))
+    upkept.commit(bad, START_MS + 60_000)
+    upkept.commit(a_batch(values=[-2.0], times_ms=[START_MS + 59_999]), START_MS + 60_001)
+    upkept.snapshot(START_MS + 61_000)
+    upkept.work(START_MS + 61_000)
+
+    assert upkept.query("select entity, metric, count, mean, low, high, last from readable_rollups") == [
+        ("e0", "temperature", 7, pytest.approx(13 / 7), -2.0, 5.0, -2.0)
+    ]
+
+
+def test_nothing_is_rolled_up_before_its_time_is_right(upkept: Upkept) -> None:
+    """While the clock is not trusted, readings wait for their true minute."""
+    upkept.fill(1)
+    upkept.snapshot(START_MS + 60_000)
+
+    assert upkept.work(START_MS + 10 * DAY_MS, times_are_final=False) == 0
+    assert upkept.query("select count(*) from rollups") == [(0,)]
+
+
+def test_segments_of_an_hour_are_merged_and_nothing_is_lost(upkept: Upkept) -> None:
+    """Fewer rows, fewer bytes, the same readings, and what is younger than an hour stays as it is."""
+    upkept.fill(150)
+    before = upkept.history()
+    (rows_before, bytes_before), *_ = upkept.query("select count(*), sum(length(body)) from journal")
+    now_ms = START_MS + 150 * 60_000
+    upkept.snapshot(now_ms)
+
+    upkept.work(now_ms)
+
+    assert sorted(upkept.history()) == sorted(before)
+    (rows, size, young), *_ = upkept.query("select count(*), sum(length(body)), sum(merged = 0) from journal")
+    assert rows < rows_before / 2
+    assert size < bytes_before
+    # a slice may begin with a row of an hour ago and end with younger ones of the same hour
+    assert 360 - 200 <= int(str(young)) <= 360
+    assert [found.difference for found in audit_of(upkept.path)] == [0] * 4
+
+
+def test_what_is_old_expires_and_is_counted(upkept: Upkept) -> None:
+    """The journal goes after its days, roll-ups and scores after theirs; the sums still add up."""
+    count = upkept.fill(30)
+    upkept.store.commit(Commit(now_ms=START_MS, scores=[ScoreRow(entity=0, time_ms=START_MS, score=0.5, missing="")]))
+    upkept.snapshot(START_MS + HOUR_MS)
+    upkept.work(START_MS + HOUR_MS)
+
+    upkept.commit(a_batch(values=[1.0], times_ms=[START_MS]), START_MS + 8 * DAY_MS)
+    upkept.snapshot(START_MS + 8 * DAY_MS)
+    upkept.work(START_MS + 8 * DAY_MS)
+    after_week = upkept.query("select (select count(*) from journal), (select count(*) from rollups)")
+    upkept.work(START_MS + 31 * DAY_MS)
+
+    # the newest row stays, so that its number is not given again
+    assert after_week == [(1, 30)]
+    assert upkept.query("select (select count(*) from rollups), (select count(*) from scores)") == [(0, 0)]
+    store = next(found for found in audit_of(upkept.path) if found.source == "store")
+    assert store.parts == {"in the journal": 1, "expired": count}
+    assert store.difference == 0
+
+
+def test_the_budget_is_kept_and_alerts_and_the_outbox_are_not_touched(tmp_path: Path) -> None:
+    """The oldest readings go first; what was dropped is counted."""
+    own = Upkept(tmp_path, replace(KEEP, budget_bytes=200_000))
+    count = own.fill(600, every_ms=5_000)
+    own.snapshot(START_MS + 600 * 60_000)
+
+    own.work(START_MS + 600 * 60_000)
+
+    used = own.query("select (p.page_count - f.freelist_count) * s.page_size from pragma_page_count() p, "
+                     "pragma_freelist_count() f, pragma_page_size() s")  # fmt: skip
+    assert int(str(used[0][0])) <= 200_000
+    store = next(found for found in audit_of(own.path) if found.source == "store")
+    assert store.difference == 0
+    assert 0 < store.parts["dropped for space"] < count
+    oldest = own.history()[0][0] if own.history() else None
+    assert oldest is None or oldest > START_MS
+    own.store.close()
+
+
+def test_readings_newer_than_the_snapshot_are_never_dropped(tmp_path: Path) -> None:
+    """The twin could not be rebuilt without them; the floor is said by `doctor`, not paid by the journal's tail."""
+    own = Upkept(tmp_path, replace(KEEP, budget_bytes=1))
+    count = own.fill(5)
+
+    own.work(START_MS + DAY_MS)
+
+    assert len(own.history()) == count
+    own.store.close()
+
+
+def test_a_damaged_segment_is_counted_when_it_is_merged(upkept: Upkept) -> None:
+    """What cannot be read any more is in the sums as damaged."""
+    upkept.fill(5)
+    upkept.store._connection.execute("update journal set body = x'00' where id = 3")
+    upkept.snapshot(START_MS + 5 * 60_000)
+
+    upkept.work(START_MS + DAY_MS)
+
+    store = next(found for found in audit_of(upkept.path) if found.source == "store")
+    assert (store.parts["damaged"], store.difference) == (1, 0)
+
+
+def test_what_was_stored_by_a_wrong_clock_is_kept_by_the_right_one(upkept: Upkept) -> None:
+    """Readings that seem to be of 2024 are of today once their boot's times are put right."""
+    now_ms = START_MS + 700 * DAY_MS
+    count = upkept.fill(5)
+    upkept.store.mend_times(now_ms - START_MS, now_ms=now_ms)
+    upkept.snapshot(now_ms)
+
+    upkept.work(now_ms)
+
+    assert len(upkept.history()) == count
