@@ -70,6 +70,7 @@ class Messages:
         flags: The first byte of each packet: DUP 0x08, QoS 0x06, RETAIN 0x01.
         packet_ids: 0 for QoS 0.
         received_ms: When the first of them was read, by the monotonic clock.
+        size: The bytes of all payloads.
     """
 
     topics: list[bytes] = field(default_factory=list)
@@ -78,6 +79,7 @@ class Messages:
     flags: list[int] = field(default_factory=list)
     packet_ids: list[int] = field(default_factory=list)
     received_ms: int = 0
+    size: int = 0
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -142,6 +144,10 @@ class Link(Protocol):
 
     def fileno(self) -> int | None:
         """Return the socket to watch, None while there is none."""
+        ...
+
+    def wants_read(self) -> bool:
+        """Return whether there is room for more to be read."""
         ...
 
     def wants_write(self) -> bool:
@@ -210,6 +216,10 @@ class UpLink(Link, Protocol):
 
     def send(self, message: OutgoingMessage) -> None:
         """Send a message that the outbox holds."""
+        ...
+
+    def tell(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 0 what the outbox cannot hold, where the link is up."""
         ...
 
     def take_delivered(self) -> list[OutgoingMessage]:
@@ -360,6 +370,14 @@ class AlertLog(Protocol):
 
     def catch_up(self) -> None:
         """Append the events that the store has and the file has not."""
+        ...
+
+    def reserve(self, changes: Sequence[AlertChange]) -> None:
+        """Keep alerts that the store cannot keep now, in space that was set aside for them."""
+        ...
+
+    def release(self) -> None:
+        """Forget what was kept so: the store has it."""
         ...
 
 

@@ -184,3 +184,29 @@ def test_a_killed_agent_loses_nothing_and_counts_nothing_twice(site: Site, round
 def _stored(database: Path) -> int:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         return int(connection.execute("select coalesce(sum(readings), 0) from journal").fetchone()[0])
+
+
+def test_a_backup_of_a_running_agent_can_be_restored(site: Site, tmp_path: Path) -> None:
+    """The copy is whole, has an id of its own, and the agent goes on from it; what was replaced is kept."""
+    copy = tmp_path / "copy.db"
+    with site.agent, Client(site.broker.port) as sensor:
+        sensor.publish(f"{site.base}/plain/lab/co2", "700")
+        site.agent.wait_for("readings_stored", 1)
+        assert site.run("backup", str(copy)).returncode == 0
+        assert site.run("backup", str(copy)).returncode == 1
+        sensor.publish(f"{site.base}/plain/lab/co2", "800")
+        site.agent.wait_for("readings_stored", 2)
+        running = site.run("restore", str(copy))
+        assert (running.returncode, "another agent" in running.stderr) == (1, True)
+        store = site.agent.status()["store"]
+        site.agent.stop()
+
+        done = site.run("restore", str(copy), "--json")
+        assert done.returncode == 0, done.stderr
+        assert Path(json.loads(done.stdout)["set_aside"]).is_file()
+        site.agent.start()
+        assert site.agent.ask("twin", "show", "lab")["co2"] == 700.0
+        assert site.agent.status()["store"] != store
+        site.audit()
+        site.agent.stop()
+    assert site.run("restore", str(site.path)).returncode == 1

@@ -6,7 +6,7 @@ import pytest
 
 from attwin.adapters.json_payload import JsonDecoder
 from attwin.core.clock_trust import Jump
-from attwin.core.errors import StoreError
+from attwin.core.errors import StoreError, StoreStalledError
 from attwin.core.routes import Routes, Source
 from attwin.core.rules import Rule
 from attwin.core.topics import compile_template
@@ -357,3 +357,47 @@ def test_a_jump_that_is_not_believed_changes_nothing() -> None:
     assert rig.store.mended == []
     assert rig.agent.health()["clock"] == "the clock jumped"
     assert rig.store.commits[0].stored.reason.tolist() == [Reason.CLOCK]
+
+
+def test_a_disk_that_refuses_holds_everything_and_goes_on_by_itself() -> None:
+    """Nothing is acknowledged, an alert is told at once and kept in the reserve; all is stored when space is back."""
+    house = House()
+    house.store.refusal = StoreStalledError("twin.db: database or disk is full")
+    house.reading(60.0, number=1)
+    house.step(50)
+    house.reading(61.0, number=2, after_ms=1)
+    house.step(50)
+
+    assert house.sensors.acknowledged == []
+    assert [change.after.rule for change in house.log.reserved] == ["hot"]
+    assert [topic for topic, _ in house.uplink.told][:2] == ["attwin/g/events", "attwin/g/alert/e0/hot"]
+    assert "full" in str(house.agent.health()["disk"])
+
+    house.store.refusal = None
+    house.step(500)
+    assert house.store.commits == []
+    house.step(600)
+
+    (commit,) = house.store.commits
+    assert len(commit.stored) == 2
+    assert [change.after.rule for change in commit.alerts] == ["hot"]
+    assert sorted(house.sensors.acknowledged) == [1, 2]
+    assert house.log.reserved == []
+    assert house.agent.health()["disk"] == "up"
+
+
+def test_what_is_held_is_bounded() -> None:
+    """While the disk refuses, what arrives beyond the bound is left to the broker."""
+    house = House(inflight=65_535)
+    house.store.refusal = StoreStalledError("full")
+    for batch in range(4):
+        for number in range(2_000):
+            house.reading(1.0, number=number + 1, after_ms=batch * 2_000 + number)
+        house.step(30)
+
+    assert house.agent._round.messages == 4_000
+    assert house.sensors.waiting() == 4_000
+    house.store.refusal = None
+    for _ in range(6):
+        house.step(1_100)
+    assert sum(len(commit.stored) for commit in house.store.commits) == 8_000

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import OutgoingMessage
-from attwin.ports import Commit, KeptReject, Messages
+from attwin.ports import AlertChange, Commit, KeptReject, Messages
 
 
 class FakeClock:
@@ -72,6 +72,10 @@ class FakeLink:
     def fileno(self) -> int | None:
         """Return that there is no socket."""
         return None
+
+    def wants_read(self) -> bool:
+        """Return that there is room."""
+        return True
 
     def wants_write(self) -> bool:
         """Return that nothing waits."""
@@ -153,6 +157,7 @@ class FakeUplink(FakeLink):
     def __init__(self, *, up: bool = True, window: int = 20) -> None:
         super().__init__(up=up)
         self.sent: list[OutgoingMessage] = []
+        self.told: list[tuple[str, bytes]] = []
         self._window = window
         self._open: list[OutgoingMessage] = []
         self._delivered: list[OutgoingMessage] = []
@@ -170,6 +175,10 @@ class FakeUplink(FakeLink):
         """Let upstream acknowledge what is in flight."""
         self._delivered += self._open
         self._open = []
+
+    def tell(self, topic: str, payload: bytes) -> None:
+        """Note what is told without the outbox."""
+        self.told.append((topic, payload))
 
     def take_delivered(self) -> list[OutgoingMessage]:
         """Return what was acknowledged."""
@@ -243,7 +252,16 @@ class FakeAlertLog:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.reserved: list[AlertChange] = []
 
     def catch_up(self) -> None:
         """Count a call."""
         self.calls += 1
+
+    def reserve(self, changes: Sequence[AlertChange]) -> None:
+        """Note alerts that the store cannot keep."""
+        self.reserved += changes
+
+    def release(self) -> None:
+        """Forget them."""
+        self.reserved = []

@@ -122,8 +122,9 @@ class Client:
 class Agent:
     """``attwin run`` as a process."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, *, database: Path | None = None) -> None:
         self.config = config
+        self.database = database or config.with_name("twin.db")
         self.environment: dict[str, str] = {}
         self._log = config.with_name("agent.log")
         self.process: subprocess.Popen[bytes] | None = None
@@ -183,7 +184,7 @@ class Agent:
     def status(self) -> dict[str, object]:
         """Return what ``attwin status`` knows, without starting a process for it."""
         try:
-            return status_of(self.config.with_name("twin.db"))
+            return status_of(self.database)
         except AttwinError:
             return {}
 

@@ -1,18 +1,27 @@
 """``alerts.jsonl``: every alert event as one line, for people and log shippers."""
 
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from attwin.core.errors import StoreStalledError
+from attwin.ports import AlertChange
+
 _TAIL_BYTES = 65_536
+_RESERVE_BYTES = 262_144
+"""Room for about a thousand alerts."""
 
 log = logging.getLogger("attwin")
 
 
 class AlertFile:
     """Implements ``ports.AlertLog``. A file that cannot be written is said, and made good when it can.
+
+    Beside it lies a reserve, a file whose space was taken beforehand: alerts that the database cannot keep because the
+    disk is full are written there, line by line.
 
     The events are in the database first, so a crash in between is made good at the next start. The file is opened for
     each write: a log rotation that moves it away finds a new one at the next event.
@@ -38,6 +47,9 @@ class AlertFile:
         self._events_after = events_after
         self._note = note
         self._last = _last_event(path) or written
+        self._reserve = path.with_name(path.name + ".reserve")
+        self._reserved = 0
+        self._set_aside()
 
     def catch_up(self) -> None:
         """Append the events that the store has and the file has not."""
@@ -55,7 +67,57 @@ class AlertFile:
             log.error("file=%s problem=%r alerts=%d wait=next", self._path, error.strerror, len(lines))
             return
         self._last = events[-1][0]
-        self._note(self._last)
+        # where the disk is full now, the file itself tells the next start
+        with contextlib.suppress(StoreStalledError):
+            self._note(self._last)
+
+    def reserve(self, changes: Sequence[AlertChange]) -> None:
+        """Keep alerts that the store cannot keep now, in the space that was set aside for them."""
+        lines = "".join(json.dumps({"event": None, **change.after.as_dict()}) + "\n" for change in changes).encode()
+        room = _RESERVE_BYTES - self._reserved
+        try:
+            descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.pwrite(descriptor, lines[:room], self._reserved)
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            log.error("file=%s problem=%r alerts=%d", self._reserve, error.strerror, len(changes))
+            return
+        self._reserved += len(lines[:room])
+
+    def release(self) -> None:
+        """Forget what was kept so: the store has it."""
+        if self._reserved:
+            self._reserve.unlink(missing_ok=True)
+            self._reserved = 0
+            self._set_aside()
+
+    def reserved(self) -> list[str]:
+        """Return the lines of alerts that an earlier run kept in the reserve and that no database has."""
+        try:
+            body = self._reserve.read_bytes().rstrip(b"\0")
+        except OSError:
+            return []
+        return body.decode(errors="replace").splitlines()
+
+    def _set_aside(self) -> None:
+        """Take the space of the reserve, where that is possible now; what an earlier run left is told first."""
+        left = self.reserved()
+        for line in left:
+            log.error("alert kept in the reserve while the disk was full: %s", line)
+        try:
+            descriptor = os.open(self._reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                if left:
+                    os.pwrite(descriptor, b"\0" * os.fstat(descriptor).st_size, 0)
+                os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            log.error("file=%s problem=%r", self._reserve, error.strerror)
 
 
 def _last_event(path: Path) -> int:

@@ -105,6 +105,7 @@ class ReadAheadClient(mqtt.Client):
         messages.topics.append(topic)
         messages.payloads.append(data[at : min(stop, at + self._most_payload)])
         messages.lengths.append(stop - at)
+        messages.size += min(stop - at, self._most_payload)
         messages.flags.append(head)
 
     def _hand_over(self, head: int, body: bytes) -> None:

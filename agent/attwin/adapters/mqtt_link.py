@@ -102,6 +102,10 @@ class MqttLink:
         sock = self._client.socket()
         return None if sock is None else sock.fileno()
 
+    def wants_read(self) -> bool:
+        """Return whether there is room for more to be read."""
+        return True
+
     def wants_write(self) -> bool:
         """Return whether something waits to be sent."""
         return self._connecting is None and self._client.want_write()

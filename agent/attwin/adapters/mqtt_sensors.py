@@ -10,7 +10,8 @@ from attwin.core.errors import LinkDownError
 from attwin.ports import Clock, Messages
 
 _MOST_WAITING = 4_000
-"""Messages read ahead of the round; the rest stays with the kernel and the broker."""
+_MOST_WAITING_BYTES = 8_000_000
+"""What is read ahead of the round; the rest stays with the kernel and the broker."""
 
 
 class MqttSensorLink(MqttLink):
@@ -58,10 +59,10 @@ class MqttSensorLink(MqttLink):
         """Return why no readings can arrive, empty while they can."""
         return "waiting for the subscriptions" if self._accepted and not self._subscribed else super().problem()
 
-    def on_readable(self) -> None:
-        """Read what has arrived, unless enough waits already."""
-        if self.waiting() < _MOST_WAITING:
-            super().on_readable()
+    def wants_read(self) -> bool:
+        """Return whether there is room: the rest waits with the kernel and the broker."""
+        messages = self._client.messages
+        return len(messages.topics) < _MOST_WAITING and messages.size < _MOST_WAITING_BYTES
 
     def take(self) -> Messages:
         """Return what arrived since the last call."""

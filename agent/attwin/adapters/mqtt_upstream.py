@@ -43,6 +43,11 @@ class MqttUpLink(MqttLink):
         info = self._client.publish(message.topic, message.payload, qos=_QOS, retain=message.retain)
         self._in_flight[info.mid] = message
 
+    def tell(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 0 what the outbox cannot hold, where the link is up."""
+        if self._accepted:
+            self._guarded(lambda: self._client.publish(topic, payload, qos=0))
+
     def take_delivered(self) -> list[OutgoingMessage]:
         """Return what upstream has acknowledged since the last call."""
         taken, self._delivered = self._delivered, []

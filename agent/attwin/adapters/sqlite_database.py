@@ -3,9 +3,11 @@
 import fcntl
 import os
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
-from attwin.core.errors import StoreError
+from attwin.adapters.sqlite_salvage import is_damage, is_sound, note_damage, salvage, set_aside
+from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
 _KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep")
 _PRAGMAS = """
@@ -22,19 +24,36 @@ pragma trusted_schema = off;
 """
 
 
-def open_writer(path: Path, *, durability: str) -> tuple[sqlite3.Connection, int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A database that is open for writing.
+
+    Attributes:
+        connection: To it.
+        lock: The descriptor of the lock, which ends with the process or its closing.
+        salvaged: How many rows of each table were saved from a damaged file that was set aside; None where none was.
+    """
+
+    connection: sqlite3.Connection
+    lock: int
+    salvaged: dict[str, int] | None
+
+
+def open_writer(path: Path, *, durability: str) -> Opened:
     """Open the database for the one writer, bring its schema up to date, and lock it.
 
     Args:
         path: The file; made where it is missing.
         durability: ``full`` or ``normal``, SQLite's ``synchronous``.
 
-    Returns:
-        The connection, and the descriptor of the lock, which ends with the process or its closing.
+    A damaged file of ours is moved aside, and what can be read of it goes into a new one.
 
     Raises:
         StoreError: Another agent has it, it is of a newer schema, or it is no usable database.
+        StoreStalledError: The disk is full.
     """
+    # a file that no agent has locked before is not ours to move
+    ours = path.with_name(path.name + ".lock").exists()
     try:
         lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -46,20 +65,34 @@ def open_writer(path: Path, *, durability: str) -> tuple[sqlite3.Connection, int
         raise StoreError(f"{path}: another agent is using it") from error
     connection = None
     try:
+        aside = None if not ours or not path.exists() or is_sound(path) else set_aside(path)
         connection = sqlite3.connect(path, isolation_level=None)
         if connection.execute("select count(*) from sqlite_master").fetchone() == (0,):
             connection.execute("pragma auto_vacuum = incremental")
         connection.executescript(_PRAGMAS)
         connection.execute(f"pragma synchronous = {durability}")
         _migrate(connection, path)
+        salvaged = salvage(aside, connection) if aside else None
     except (sqlite3.Error, StoreError) as error:
         if connection:
             connection.close()
         os.close(lock)
         if isinstance(error, StoreError):
             raise
-        raise StoreError(f"{path}: not a usable database: {error}") from error
-    return connection, lock
+        if not ours:
+            raise StoreError(f"{path}: not a usable database: {error}") from error
+        raise as_store_error(error, path) from error
+    return Opened(connection=connection, lock=lock, salvaged=salvaged)
+
+
+def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:
+    """Return an error of SQLite as what the caller can do about it; damage is remembered for the next start."""
+    if is_damage(error):
+        note_damage(path)
+        return StoreDamagedError(f"{path}: damaged: {error}; it is set aside and mended at the next start")
+    if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return StoreStalledError(f"{path}: {error}")
+    return StoreError(f"{path}: {error}")
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

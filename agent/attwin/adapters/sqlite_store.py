@@ -9,19 +9,18 @@ import sqlite3
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attwin.adapters.arrays import pack_arrays, unpack_arrays
-from attwin.adapters.sqlite_database import open_writer
+from attwin.adapters.sqlite_database import as_store_error, open_writer
 from attwin.adapters.sqlite_upkeep import Keep, Upkeep
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
-from attwin.core.errors import StoreError
 from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.outgoing import LANES, AlertFacts, Draft, OutgoingMessage
 from attwin.core.types import Quality, Reject
@@ -54,7 +53,8 @@ class SqliteStore:
         """
         self.path = path
         self._catalogue = catalogue
-        self._connection, self._lock = open_writer(path, durability=durability)
+        opened = open_writer(path, durability=durability)
+        self._connection, self._lock, self.salvaged = opened.connection, opened.lock, opened.salvaged
         with self._transaction():
             self._connection.execute("insert or ignore into meta values ('store_id', ?)", (uuid.uuid4().hex[:8],))
             for lane in LANES:
@@ -271,7 +271,7 @@ class SqliteStore:
         try:
             return self._upkeep is not None and self._upkeep.work(now_ms=now_ms, times_are_final=times_are_final)
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from error
+            raise as_store_error(error, self.path) from error
 
     def load_snapshot(self) -> tuple[dict[str, NDArray[np.generic]], int]:
         """Return the snapshot's arrays and journal position; ({}, 0) where there is none that can be trusted."""
@@ -313,18 +313,26 @@ class SqliteStore:
         return int(row[0] or 0)
 
     def segments_after(self, position: int) -> Iterator[Segment]:
-        """Yield the journal's segments after a position, oldest first; a damaged one is left out and said."""
-        for number, readings, body, merged, shift_ms in self._connection.execute(
-            "select journal.id, readings, body, merged, coalesce(shift_ms, 0) "
-            "from journal left join boots on boot = boots.id where journal.id > ? and readings > 0 order by journal.id",
-            (position,),
-        ):
-            try:
-                segment = shifted(decode(body), shift_ms)
+        """Yield the journal's segments after a position, oldest first; a damaged one is left out and said.
+
+        Raises:
+            StoreDamagedError: The journal cannot be read to its end.
+        """
+        query = (
+            "select journal.id, readings, body, merged, coalesce(shift_ms, 0) from journal "
+            "left join boots on boot = boots.id where journal.id > ? and readings > 0 order by journal.id"
+        )
+        try:
+            for number, readings, body, merged, shift_ms in self._connection.execute(query, (position,)):
+                try:
+                    segment = shifted(decode(body), shift_ms)
+                except ValueError as error:
+                    log.error("journal=%d readings=%d lost=replay problem=%r", number, readings, str(error))
+                    continue
                 # a sorted segment is put back into the order of time
                 yield segment.rows(np.argsort(segment.time_ms, kind="stable")) if merged else segment
-            except ValueError as error:
-                log.error("journal=%d readings=%d lost=replay problem=%r", number, readings, str(error))
+        except sqlite3.Error as error:
+            raise as_store_error(error, self.path) from error
 
     def forget_entity(self, key: int, *, now_ms: int) -> None:
         """Mark an entity as forgotten; what is stored of it stays readable."""
@@ -346,8 +354,9 @@ class SqliteStore:
             )
 
     def close(self) -> None:
-        """Check-point and close."""
-        self._connection.execute("pragma wal_checkpoint(truncate)")
+        """Check-point and close; a full disk leaves the log for the next start."""
+        with suppress(sqlite3.Error):
+            self._connection.execute("pragma wal_checkpoint(truncate)")
         self._connection.close()
         os.close(self._lock)
 
@@ -357,12 +366,14 @@ class SqliteStore:
             self._connection.execute("begin immediate")
             try:
                 yield
+                self._connection.execute("commit")
             except BaseException:
-                self._connection.execute("rollback")
+                # a full disk may have rolled back already
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
                 raise
-            self._connection.execute("commit")
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from error
+            raise as_store_error(error, self.path) from error
 
     def _one(self, query: str) -> int | str:
         value: int | str = self._connection.execute(query).fetchone()[0]

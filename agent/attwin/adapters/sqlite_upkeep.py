@@ -130,7 +130,7 @@ class Upkeep:
             "insert into rollups values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set "
             "count = count + excluded.count, total = total + excluded.total, "
             "low = min(low, excluded.low), high = max(high, excluded.high), "
-            "last = iif(excluded.last_ms >= last_ms, excluded.last, last), last_ms = max(last_ms, excluded.last_ms)",
+            "last = case when excluded.last_ms >= last_ms then excluded.last else last end, last_ms = max(last_ms, excluded.last_ms)",
             zip(*(column.tolist() for column in columns), strict=True),
         )
 
@@ -160,8 +160,8 @@ class Upkeep:
             self._connection.executemany("delete from journal where id = ?", [(row,) for row in others])
             merged = joined_segments(segments) if segments else None
             self._connection.execute(
-                "update journal set merged = 1, counts = '[]', deliveries = x'', created_ms = ?, readings = ?, body = ?, "
-                "first_ms = ?, last_ms = ? where id = ?",
+                "update journal set merged = 1, counts = '[]', deliveries = x'', created_ms = ?, readings = ?, "
+                "body = ?, first_ms = ?, last_ms = ? where id = ?",
                 (
                     created_ms,
                     len(merged.series_key) if merged else 0,

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from attwin.cli.options import config_option
-from attwin.core.errors import BundleError, SettingsError
+from attwin.core.errors import BundleError, SettingsError, StoreDamagedError
 from attwin.settings.load import load_settings
 
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -37,7 +37,11 @@ def command(config: Path, log_level: str) -> None:
     from attwin.wiring.daemon import Daemon  # noqa: PLC0415 -- heavy, and not needed for a wrong configuration
 
     try:
-        daemon = Daemon(settings)
+        try:
+            daemon = Daemon(settings)
+        except StoreDamagedError as error:
+            logging.getLogger("attwin").error("%s", error)
+            daemon = Daemon(settings)
     except BundleError as error:
         # the model that the configuration names will not do, and trying again does not make it better
         raise SettingsError([f"{config.name}: {error}"]) from error

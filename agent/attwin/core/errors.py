@@ -51,6 +51,14 @@ class StoreError(AttwinError):
     """The database cannot be used. The agent stops: without it no promise can be kept."""
 
 
+class StoreDamagedError(StoreError):
+    """The database is damaged. The next start sets it aside and saves what can be read."""
+
+
+class StoreStalledError(StoreError):
+    """The disk is full or refuses for now. What waits is held; try again later."""
+
+
 class DataError(AttwinError):
     """An input file is not what the command needs."""
 

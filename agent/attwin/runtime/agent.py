@@ -5,6 +5,7 @@ committed when its oldest message is ``COMMIT_MS`` old, half of the window waits
 are its messages acknowledged.
 """
 
+import contextlib
 import logging
 import select
 from collections import Counter
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attwin.core.columns import NEVER_MS
+from attwin.core.errors import StoreStalledError
 from attwin.core.outgoing import Draft, OutgoingMessage, alert_drafts, health_draft, twin_draft
 from attwin.core.types import ReadingBatch, Reason, Reject, SuppressReason, joined
 from attwin.ports import (
@@ -46,6 +48,9 @@ _UPKEEP_MS = 20
 _STOP_MS = 1_000
 _REJECT_LOG_MS = 10_000
 _RETAIN = 0x01
+_RETRY_MS = 1_000
+_MOST_HELD = 4_000
+"""How many messages are held while the disk refuses."""
 
 log = logging.getLogger("attwin")
 
@@ -126,6 +131,10 @@ class Agent:
         self._watched: list[Watched] = []
         self._sources = tuple(sources)
         self._commit_ms = commit_ms
+        self._stalled = ""
+        self._times_to_mend = False
+        self._retry_ms = 0
+        self._told = 0
         self._batch = max(1, min(MOST_BATCH, inflight // 2))
         self._health_every_ms = health_every_ms
         self._forget_after_ms = forget_after_ms
@@ -157,7 +166,8 @@ class Agent:
         for link in (self.sensors, self.uplink):
             descriptor = link.fileno() if link else None
             if link and descriptor is not None:
-                readers[descriptor] = link.on_readable
+                if link.wants_read():
+                    readers[descriptor] = link.on_readable
                 if link.wants_write():
                     writers[descriptor] = link.on_writable
         for watched in self._watched:
@@ -172,16 +182,18 @@ class Agent:
     def _timeout_ms(self) -> int:
         now = self.clock.monotonic_ms()
         until = [self._next_tick_ms]
-        if self.sensors.waiting():
+        if self.sensors.waiting() and not self._is_holding():
             until.append(self.sensors.waiting_since_ms() + LINGER_MS)
-        if self._round.started_ms is not None:
+        if self._stalled:
+            until.append(self._retry_ms)
+        elif self._round.started_ms is not None:
             until.append(self._round.started_ms + self._commit_ms)
         return max(0, min(until) - now)
 
     def _step(self) -> None:
         """Process what is due, commit what is due, and look after everything else."""
         now = self.clock.monotonic_ms()
-        waiting = self.sensors.waiting()
+        waiting = self.sensors.waiting() if not self._is_holding() else 0
         if waiting and (
             waiting + self._round.messages >= self._batch or now - self.sensors.waiting_since_ms() >= LINGER_MS
         ):
@@ -211,6 +223,8 @@ class Agent:
             How many were taken, were stored now, and cannot be taken because not all of them was kept.
         """
         self._flush()
+        if self._stalled:
+            return {"error": f"the disk refuses for now: {self._stalled}"}
         kept = self.store.load_rejects(numbers)
         for reject in kept:
             if reject.is_whole:
@@ -296,16 +310,25 @@ class Agent:
 
     def _commit_is_due(self, now: int) -> bool:
         current = self._round
-        if current.is_empty():
+        if current.is_empty() or (self._stalled and now < self._retry_ms):
             return False
+        if self._stalled:
+            return True
         if current.started_ms is None:
             current.started_ms = now
         return bool(current.alerts) or current.messages >= self._batch or now - current.started_ms >= self._commit_ms
 
     def _commit(self) -> None:
-        """Make the round durable, then acknowledge its messages."""
-        current, self._round = self._round, Round()
-        self.store.commit(current.as_commit(self.clock.now_ms()))
+        """Make the round durable, then acknowledge its messages. Where the disk refuses, hold all of it."""
+        current = self._round
+        try:
+            self.store.commit(current.as_commit(self.clock.now_ms()))
+        except StoreStalledError as error:
+            self._stall(str(error))
+            return
+        self._round = Round()
+        if self._stalled:
+            self._resume()
         self.totals.update(current.counts)
         for connection, packet_ids in current.unacknowledged:
             self.sensors.acknowledge(packet_ids, connection)
@@ -324,6 +347,33 @@ class Agent:
                     facts.value,
                 )
 
+    def _is_holding(self) -> bool:
+        """Return whether the disk refuses and as much is held as may be: the rest stays with the broker."""
+        return bool(self._stalled) and self._round.messages >= _MOST_HELD
+
+    def _stall(self, problem: str) -> None:
+        """Hold the round, tell what is urgent without the store, and try again in a while."""
+        self._retry_ms = self.clock.monotonic_ms() + _RETRY_MS
+        if not self._stalled:
+            log.error("store=stalled problem=%r", problem)
+        self._stalled = problem
+        untold = self._round.alerts[self._told :]
+        self._told += len(untold)
+        if untold:
+            self._alert_log.reserve(untold)
+        if self.uplink:
+            for change in untold:
+                for draft in alert_drafts(self._publisher.base, change.before, change.after):
+                    self.uplink.tell(draft.topic, draft.payload("not stored"))
+            health = health_draft(self._publisher.base, self.health())
+            self.uplink.tell(health.topic, health.payload("not stored"))
+
+    def _resume(self) -> None:
+        """Go on: the disk has taken what was held."""
+        log.warning("store=resumed")
+        self._stalled, self._told = "", 0
+        self._alert_log.release()
+
     def _tick(self, now: int) -> None:
         """Do what is due from time to time."""
         self._next_tick_ms = now + _IDLE_MS
@@ -339,14 +389,24 @@ class Agent:
         if self.uplink and now >= self._next_health_ms:
             self._next_health_ms = now + self._health_every_ms
             self._round.drafts.append(health_draft(self._publisher.base, self.health()))
-        # slices, so that a round never waits long
-        while self.store.upkeep(now_ms=self.clock.now_ms(), times_are_final=self.clock.is_trusted):
-            if self.clock.monotonic_ms() - now > _UPKEEP_MS:
-                break
-        if now >= self._next_snapshot_ms:
-            self._next_snapshot_ms = now + _SNAPSHOT_MS
-            self._forget_silent()
-            self._snapshot()
+        if not self._stalled:
+            self._look_after_store(now)
+
+    def _look_after_store(self, now: int) -> None:
+        """Do what the store needs from time to time; where the disk refuses, later."""
+        try:
+            if self._times_to_mend:
+                self._mend_times()
+            # slices, so that a round never waits long
+            while self.store.upkeep(now_ms=self.clock.now_ms(), times_are_final=self.clock.is_trusted):
+                if self.clock.monotonic_ms() - now > _UPKEEP_MS:
+                    break
+            if now >= self._next_snapshot_ms:
+                self._next_snapshot_ms = now + _SNAPSHOT_MS
+                self._forget_silent()
+                self._snapshot()
+        except StoreStalledError as error:
+            self._stall(str(error))
 
     def _tell_stale(self, series: NDArray[np.int64]) -> None:
         """Say which series have become stale, here and upstream."""
@@ -369,12 +429,18 @@ class Agent:
             log.error("clock=untrusted problem=%r", jump.problem)
             return
         log.warning("clock=trusted shift_ms=%d", jump.shift_ms)
-        if jump.shift_ms:
-            self._flush()
-            self.store.mend_times(self.clock.offset_ms, now_ms=self.clock.now_ms())
-            self._ingest.forget_receipts()
-            self._refill({key: facts.since_ms for key, facts in self.book.active.items()})
-            self._snapshot()
+        self._times_to_mend = self._times_to_mend or bool(jump.shift_ms)
+
+    def _mend_times(self) -> None:
+        """Put right what was stored by the wrong time, and make the twin anew."""
+        self._flush()
+        if self._stalled:
+            return
+        self.store.mend_times(self.clock.offset_ms, now_ms=self.clock.now_ms())
+        self._times_to_mend = False
+        self._ingest.forget_receipts()
+        self._refill({key: facts.since_ms for key, facts in self.book.active.items()})
+        self._snapshot()
 
     def health(self) -> dict[str, object]:
         """Return the gateway's health as it is published and shown."""
@@ -390,6 +456,7 @@ class Agent:
             "time_ms": self.clock.now_ms(),
             "uptime_s": (self.clock.monotonic_ms() - self._started_ms) // 1000,
             "clock": self.clock.problem or "trusted",
+            "disk": self._stalled or "up",
             "entities": self.twin.catalogue.live_count,
             "alerts_active": len(self.book.active),
             "outbox_waiting": self.store.waiting_outgoing(),
@@ -449,11 +516,14 @@ class Agent:
             log.info("entity=%s state=forgotten", name)
 
     def _flush(self) -> None:
-        if not self._round.is_empty():
+        if not self._round.is_empty() and not (self._stalled and self.clock.monotonic_ms() < self._retry_ms):
             self._commit()
 
     def _snapshot(self) -> None:
         self._flush()
+        if self._stalled:
+            # it would hold what the journal does not
+            return
         self.store.save_snapshot(self.twin.dump(), now_ms=self.clock.now_ms(), missing_names=self.twin.missing_names)
 
     def _stop(self) -> None:
@@ -461,7 +531,10 @@ class Agent:
         if self.sensors.waiting():
             self._process()
         self._round.scores += self.twin.current_rows(self.twin.scored())
-        self._snapshot()
+        with contextlib.suppress(StoreStalledError):
+            self._snapshot()
+        if self._stalled:
+            log.error("messages=%d stay with the broker: %s", self._round.messages, self._stalled)
         deadline = self.clock.monotonic_ms() + _STOP_MS
         links = [link for link in (self.sensors, self.uplink) if link]
         while any(link.wants_write() for link in links) and self.clock.monotonic_ms() < deadline:

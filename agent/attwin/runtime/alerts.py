@@ -30,6 +30,24 @@ class AlertBook:
         entity = self._catalogue.find(entity_id)
         return -1 if entity is None else int(self._catalogue.entity_kind[entity])
 
+    def raise_own(self, rule: str, entity: str, subject: str, *, value: float, now_ms: int) -> AlertChange:
+        """Return an alert about the gateway itself; it ends at the next start that finds all well."""
+        after = AlertFacts(
+            alert=self._next,
+            rule=rule,
+            entity=entity,
+            severity="critical",
+            subject=subject,
+            state="active",
+            value=value,
+            threshold=0.0,
+            since_ms=now_ms,
+            time_ms=now_ms,
+        )
+        self._next += 1
+        self.active[rule, entity] = after
+        return AlertChange(before=None, after=after)
+
     def end(self, facts: AlertFacts, *, now_ms: int) -> AlertChange:
         """Return the end of an alert whose rule or entity is gone."""
         after = replace(facts, state="cleared", time_ms=now_ms)

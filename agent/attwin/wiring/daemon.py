@@ -18,10 +18,12 @@ from attwin.adapters.sqlite_upkeep import Keep
 from attwin.adapters.wakeup import SignalWatch
 from attwin.core.catalogue import Catalogue, Kind, Metric
 from attwin.core.errors import SettingsError
-from attwin.core.outgoing import base_topic
+from attwin.core.outgoing import alert_drafts, base_topic
 from attwin.core.routes import Source
 from attwin.core.rules import ATTENTION, Rule
+from attwin.ports import Commit
 from attwin.runtime.agent import COMMIT_MS, FRUGAL_COMMIT_MS, Agent
+from attwin.runtime.alerts import AlertBook
 from attwin.runtime.commands import Commands
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
@@ -43,6 +45,8 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _NO_MODEL_STEP_MS = 1000
 _ALERTS_WRITTEN = "alerts_written"
 _SUBSCRIBED = "subscribed"
+STORE_DAMAGED = "store-damaged"
+"""The rule of the alert that the database was set aside."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LEAST_HORIZON = 100
 """How many deliveries are remembered at least, so that one that comes again is recognised."""
@@ -79,6 +83,8 @@ class Daemon:
             entities = {name: entity.kind for name, entity in settings.entities.items()}
             upstream_base = base if settings.upstream else None
             book = restore(store, twin, house.names, entities, house.rules, upstream_base, clock)
+            if store.salvaged is not None:
+                _tell_salvaged(store, book, upstream_base, settings.gateway.id, clock)
             alert_file = AlertFile(
                 path.with_name("alerts.jsonl"),
                 store.alert_events_after,
@@ -204,6 +210,14 @@ def demand_tested(settings: Settings, database: Path) -> None:
         for path in paths:
             if (read_bundle(path).sha256, runtime) not in tested:
                 verify_in_child(path)
+
+
+def _tell_salvaged(store: SqliteStore, book: AlertBook, base: str | None, gateway: str, clock: SystemClock) -> None:
+    """Raise an alert: the database was damaged, and what could be read was saved."""
+    saved = sum((store.salvaged or {}).values())
+    change = book.raise_own(STORE_DAMAGED, gateway, "rows saved", value=float(saved), now_ms=clock.now_ms())
+    drafts = alert_drafts(base, None, change.after) if base else []
+    store.commit(Commit(alerts=[change], drafts=drafts, now_ms=clock.now_ms()))
 
 
 def _sensors(settings: Settings, sources: Sequence[Source], clock: SystemClock, store: SqliteStore) -> MqttSensorLink:

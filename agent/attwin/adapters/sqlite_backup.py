@@ -1,0 +1,87 @@
+"""Copies of a database that is in use, and the way back."""
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from attwin.adapters.sqlite_database import open_reader, open_writer
+from attwin.adapters.sqlite_salvage import set_aside
+from attwin.core.errors import StoreError
+
+_PAGES_A_STEP = 256
+
+
+def back_up(database: Path, copy: Path, progress: Callable[[int, int], object]) -> None:
+    """Copy a database, also while the agent writes to it, to a file that does not exist yet.
+
+    Args:
+        database: The original.
+        copy: Where to.
+        progress: Told the pages left and the pages in all, step by step.
+
+    Raises:
+        StoreError: There is no such database, the copy exists, or it cannot be written.
+    """
+    if copy.exists():
+        raise StoreError(f"{copy}: exists already; name another file")
+    part = copy.with_name(copy.name + ".part")
+    try:
+        with closing(open_reader(database)) as source, closing(sqlite3.connect(part)) as target:
+            source.backup(
+                target, pages=_PAGES_A_STEP, progress=lambda _status, left, pages: progress(left, pages), sleep=0.01
+            )
+            # one file, with nothing beside it
+            target.execute("pragma journal_mode = delete")
+            _demand_whole(target, part)
+        _sync(part)
+        part.rename(copy)
+        _sync(copy.parent)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"{copy}: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def restore_copy(copy: Path, database: Path) -> Path | None:
+    """Put a copy in the place of a database that no agent uses; return where the old one was set aside.
+
+    The copy gets a new store id: its messages must not be taken for those that were sent after it was made.
+
+    Raises:
+        StoreError: The copy is no database, or an agent is running.
+    """
+    with closing(open_reader(copy)) as source:
+        _demand_whole(source, copy)
+        aside = None
+        if database.exists():
+            opened = open_writer(database, durability="full")
+            opened.connection.close()
+            aside = set_aside(database)
+            os.close(opened.lock)
+        try:
+            with closing(sqlite3.connect(database)) as target:
+                source.backup(target)
+                target.execute("update meta set value = ? where name = 'store_id'", (uuid.uuid4().hex[:8],))
+                target.commit()
+            _sync(database)
+            _sync(database.parent)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{database}: {error}") from error
+    return aside
+
+
+def _demand_whole(connection: sqlite3.Connection, path: Path) -> None:
+    (found,) = connection.execute("pragma integrity_check(1)").fetchone()
+    if found != "ok":
+        raise StoreError(f"{path}: not whole: {found}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

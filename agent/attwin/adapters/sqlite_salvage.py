@@ -1,0 +1,160 @@
+"""Damaged databases: set aside, never deleted; all that can be read of one goes into a new one."""
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from attwin.core.audit import LOST, Sum, sums_of
+
+_SMALL = (
+    *("meta", "entities", "series", "state", "attention", "alerts", "alert_events", "lanes", "outbox", "parked"),
+    *("rejects", "models", "boots", "audit"),
+)
+"""Tables that are checked at each start; what matters most stands where it is saved first."""
+_LARGE = ("journal", "scores", "rollups")
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_PRIMARY = 0xFF
+# the view `audit_totals`, spelled out: a writer does not trust views with functions
+_COUNTERS = """
+select source, name, reason, count from audit
+union all
+select each.value ->> 0, each.value ->> 1, each.value ->> 2, each.value ->> 3
+from journal, json_each(journal.counts) as each
+where journal.id > (select cast(value as integer) from meta where name = 'audited_journal_id')
+"""
+
+log = logging.getLogger("attwin")
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether an error says that the file is damaged."""
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY in _DAMAGE
+
+
+def note_damage(path: Path) -> None:
+    """Remember, for the next start, that damage was found in a part that is not checked then."""
+    with contextlib.suppress(OSError):
+        _mark(path).touch()
+
+
+def is_sound(path: Path) -> bool:
+    """Return whether an existing database can be used: its small tables are checked, and no damage was found before."""
+    if _mark(path).exists():
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            known = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+            return all(
+                connection.execute(f"pragma quick_check({table})").fetchone() == ("ok",)
+                for table in _SMALL
+                if table in known
+            )
+    except sqlite3.Error as error:
+        if is_damage(error):
+            return False
+        raise
+
+
+def set_aside(path: Path) -> Path:
+    """Move a database and what belongs to it aside, and return where it is now."""
+    aside = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    for ending in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + ending)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + ending))
+    _mark(path).unlink(missing_ok=True)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return aside
+
+
+def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
+    """Copy all rows that can be read from a database that was set aside; return how many, by table.
+
+    What cannot be read is counted as lost, so that the sums of the new database are true.
+    """
+    saved: dict[str, int] = {}
+    with contextlib.closing(_open(aside)) as source:
+        for table in (*_SMALL, *_LARGE):
+            connection.execute("begin immediate")
+            for columns, rows in _parts(source, connection, table):
+                _insert(connection, table, columns, rows)
+            (saved[table],) = connection.execute(f"select count(*) from {table}").fetchone()
+            connection.execute("commit")
+    connection.execute("begin immediate")
+    if not saved["lanes"]:
+        # numbers may be given twice now, so they must be numbers of another store
+        connection.execute("delete from meta where name = 'store_id'")
+    connection.execute("insert or ignore into lanes select lane, max(sequence) + 1 from outbox group by lane")
+    for found in read_sums(connection):
+        if found.difference:
+            connection.execute(
+                "insert into audit values (?, ?, '', ?) on conflict do update set count = count + excluded.count",
+                (found.source, f"{found.prefix}{LOST}", found.difference),
+            )
+    connection.execute("commit")
+    log.error("store=%s state=salvaged rows=%s", aside, saved)
+    return saved
+
+
+def read_sums(connection: sqlite3.Connection) -> list[Sum]:
+    """Return the sums of an open database."""
+    (held,) = connection.execute("select coalesce(sum(readings), 0) from journal").fetchone()
+    (waiting,) = connection.execute("select count(*) from outbox").fetchone()
+    return sums_of(connection.execute(_COUNTERS), held=held, waiting=waiting)
+
+
+def _mark(path: Path) -> Path:
+    return path.with_name(path.name + ".damaged")
+
+
+def _open(aside: Path) -> sqlite3.Connection:
+    """Open a damaged database as well as it goes: with its log where that can be read."""
+    for options in ("mode=rw", "immutable=1"):
+        connection = sqlite3.connect(f"{aside.absolute().as_uri()}?{options}", uri=True, isolation_level=None)
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("select count(*) from sqlite_master").fetchone()
+            return connection
+        connection.close()
+    return sqlite3.connect(":memory:")
+
+
+def _parts(
+    source: sqlite3.Connection, target: sqlite3.Connection, table: str
+) -> Iterator[tuple[list[str], Iterator[tuple[object, ...]]]]:
+    """Yield the columns and rows of a table from its front, then from its back: damage costs what is between."""
+    try:
+        theirs = {str(row[1]) for row in source.execute(f"pragma table_info({table})")}
+    except sqlite3.Error:
+        return
+    info = target.execute(f"pragma table_info({table})").fetchall()
+    columns = [str(row[1]) for row in info if row[1] in theirs]
+    key = ", ".join(str(row[1]) for row in sorted(info, key=lambda row: int(row[5])) if row[5])
+    if not columns:
+        return
+    names = ", ".join(columns)
+    yield columns, _rows(source, f"select {names} from {table} order by {key}")
+    backwards = key.replace(", ", " desc, ")
+    yield columns, _rows(source, f"select {names} from {table} order by {backwards} desc")
+
+
+def _rows(source: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
+    with contextlib.suppress(sqlite3.Error):
+        yield from source.execute(query)
+
+
+def _insert(connection: sqlite3.Connection, table: str, columns: list[str], rows: Iterator[tuple[object, ...]]) -> None:
+    """Insert rows that are not there yet; a row that breaks a rule of the schema is left out."""
+    verb = "replace" if table == "meta" else "ignore"
+    marks = ", ".join("?" * len(columns))
+    statement = f"insert or {verb} into {table} ({', '.join(columns)}) values ({marks})"
+    for row in rows:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute(statement, row)

@@ -1,0 +1,74 @@
+"""The sums that prove that no record has disappeared: what came in is what became of it, source by source."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+UPSTREAM, STORE = "upstream", "store"
+"""Names among the counters that are no source of readings."""
+LOST = "lost in a damaged file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """One equation.
+
+    Attributes:
+        source: Which source of readings, or ``upstream``, or ``store``.
+        what: What is accounted for.
+        total: How many there were.
+        parts: What became of them.
+        prefix: Before the names of the counters of the parts.
+    """
+
+    source: str
+    what: str
+    total: int
+    parts: dict[str, int]
+    prefix: str
+
+    @property
+    def difference(self) -> int:
+        """How many are unaccounted for; negative where there are too many."""
+        return self.total - sum(self.parts.values())
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the equation as it is printed."""
+        return {
+            "source": self.source,
+            "what": self.what,
+            "total": self.total,
+            "parts": self.parts,
+            "difference": self.difference,
+        }
+
+
+def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting: int) -> list[Sum]:
+    """Return all sums.
+
+    Args:
+        counters: (source, name, reason, count).
+        held: How many readings the journal holds.
+        waiting: How many messages wait in the outbox.
+    """
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for source, name, reason, count in counters:
+        counts[source][f"{name}({reason})" if reason and source != UPSTREAM else name] += count
+    upstream, store = counts.pop(UPSTREAM, {}), counts.pop(STORE, {})
+    sums = []
+    for source, found in sorted(counts.items()):
+        sums.append(_sum(source, "messages received", found, "messages_"))
+        sums.append(_sum(source, "readings decoded", found, "readings_"))
+    stored = sum(found.get("readings_stored", 0) for found in counts.values())
+    queued = upstream.pop("queued", 0)
+    return [
+        *sums,
+        Sum(source=STORE, what="readings stored", total=stored, parts={"in the journal": held, **store}, prefix=""),
+        Sum(source=UPSTREAM, what="messages queued", total=queued, parts={"waiting": waiting, **upstream}, prefix=""),
+    ]
+
+
+def _sum(source: str, what: str, found: dict[str, int], prefix: str) -> Sum:
+    total = what.replace(" ", "_")
+    parts = {name.removeprefix(prefix): n for name, n in found.items() if name.startswith(prefix) and name != total}
+    return Sum(source=source, what=what, total=found.get(total, 0), parts=parts, prefix=prefix)

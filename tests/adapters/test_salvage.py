@@ -1,0 +1,165 @@
+"""Facts about damaged databases: nothing is deleted, what can be read is saved, and the sums stay true."""
+
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attwin.adapters.sqlite_salvage import note_damage
+from attwin.adapters.sqlite_store import SqliteStore
+from attwin.core.columns import NEVER_MS
+from attwin.core.errors import StoreDamagedError
+from attwin.core.outgoing import AlertFacts, Draft
+from attwin.ports import AlertChange, Commit
+from attwin.wiring.auditing import audit_of
+from support.builders import T0_MS, a_batch, a_catalogue
+
+COMMITS = 400
+
+
+def an_alert(number: int) -> AlertFacts:
+    """Return an active alert."""
+    return AlertFacts(
+        alert=number, rule=f"r{number}", entity="e0", severity="info", subject="co2", state="active", value=1.0,
+        threshold=0.0, since_ms=1, time_ms=2,
+    )  # fmt: skip
+
+
+def a_database(folder: Path) -> Path:
+    """Make a database with readings, alerts and messages, cleanly closed."""
+    path = folder / "twin.db"
+    store = SqliteStore(path, a_catalogue(), gateway="g", durability="normal")
+    for number in range(1, COMMITS + 1):
+        counts = {("s", name, ""): 3 for name in ("readings_decoded", "readings_stored")}
+        counts |= {("s", name, ""): 1 for name in ("messages_received", "messages_decoded")}
+        store.commit(
+            Commit(
+                now_ms=number,
+                stored=a_batch(values=[number, number * 1.1, 0.1], times_ms=[T0_MS + number] * 3),
+                counts=counts,
+                alerts=[AlertChange(before=None, after=an_alert(number))] if number <= 20 else [],
+                drafts=[Draft(lane="urgent", topic=f"t{number}", retain=False, body={"n": number})]
+                if number < 50
+                else [],
+            )
+        )
+    columns = {"time_ms": NEVER_MS, "value": np.nan, "quality": 0, "score_ms": NEVER_MS, "score": np.nan}
+    arrays = {f"twin.{name}": np.full(2, value) for name, value in columns.items()}
+    store.save_snapshot(arrays, now_ms=COMMITS, missing_names=str)
+    store.close()
+    return path
+
+
+def reopened(path: Path) -> SqliteStore:
+    """Open a database that may be damaged."""
+    return SqliteStore(path, a_catalogue(entities=0), gateway="g", durability="normal")
+
+
+def set_aside(path: Path) -> list[Path]:
+    """Return the files that were set aside."""
+    return [found for found in path.parent.glob("twin.db.corrupt-*") if not found.name.endswith(("-wal", "-shm"))]
+
+
+def test_a_sound_database_is_left_alone(tmp_path: Path) -> None:
+    """The check finds nothing where there is nothing."""
+    path = a_database(tmp_path)
+
+    store = reopened(path)
+
+    assert store.salvaged is None
+    assert set_aside(path) == []
+    assert store.waiting_outgoing() == 49
+    store.close()
+
+
+def test_garbage_is_set_aside_and_the_agent_starts_anew(tmp_path: Path) -> None:
+    """A file that is no database at all is kept, byte by byte."""
+    path = tmp_path / "twin.db"
+    garbage = random.Random(1).randbytes(50_000)  # noqa: S311 -- garbage, not a secret
+    path.write_bytes(garbage)
+    (tmp_path / "twin.db.lock").touch()
+
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    assert [found.read_bytes() for found in set_aside(path)] == [garbage]
+    store.close()
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
+def test_of_a_truncated_file_what_is_left_is_saved(tmp_path: Path, keep: float) -> None:
+    """The sums of the new database say what is gone."""
+    path = a_database(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * keep)])
+
+    store = reopened(path)
+    store.close()
+
+    assert store.salvaged is not None
+    assert len(set_aside(path)) == 1
+    assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+
+
+def test_a_damaged_journal_costs_only_what_cannot_be_read(tmp_path: Path) -> None:
+    """Alerts and messages come through with their numbers, readings on both sides of the damage too."""
+    path = a_database(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        store_id = connection.execute("select value from meta where name = 'store_id'").fetchone()
+        pages = [
+            row[0]
+            for row in connection.execute("select pageno from dbstat where name = 'journal' and pagetype = 'leaf'")
+        ]
+    image = bytearray(path.read_bytes())
+    middle = (pages[len(pages) // 2] - 1) * 4096
+    image[middle : middle + 4096] = b"\xff" * 4096
+    path.write_bytes(bytes(image))
+    # the journal is not checked at a start: damage that is found there is remembered for the next
+    note_damage(path)
+
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    assert store.salvaged["alerts"] == 20
+    assert store.waiting_outgoing() == 49
+    assert (store.store_id,) == store_id
+    held = sum(len(segment.value) for segment in store.segments_after(0))
+    assert 3 * COMMITS * 0.8 < held < 3 * COMMITS
+    found = {s.source: s for s in audit_of(path)}
+    assert found["store"].difference == 0
+    assert found["store"].parts["lost in a damaged file"] >= 3
+    store.commit(Commit(now_ms=1, drafts=[Draft(lane="urgent", topic="new", retain=False, body={})]))
+    assert store.oldest_outgoing(100)[-1].sequence == 50
+    store.close()
+
+
+@pytest.mark.parametrize("flips", [100, pytest.param(3_000, marks=pytest.mark.slow)])
+@pytest.mark.timeout(1800)
+def test_no_flipped_bit_stops_a_start_or_makes_a_false_sum(tmp_path: Path, flips: int) -> None:
+    """Whatever bit flips, the agent opens a database whose messages are whole and whose sums hold."""
+    original = a_database(tmp_path).read_bytes()
+    chance = random.Random(flips)  # noqa: S311 -- damage, not a secret
+    path = tmp_path / "flipped" / "twin.db"
+    path.parent.mkdir()
+    for _ in range(flips):
+        for old in path.parent.iterdir():
+            old.unlink()
+        image = bytearray(original)
+        image[chance.randrange(len(image))] ^= 1 << chance.randrange(8)
+        path.write_bytes(bytes(image))
+        path.with_name("twin.db.lock").touch()
+
+        store = reopened(path)
+        for message in store.oldest_outgoing(100):
+            number = int(message.topic.removeprefix("t"))
+            assert message.payload.endswith(f'"n":{number}}}'.encode())
+        try:
+            list(store.segments_after(0))
+        except StoreDamagedError:
+            store.close()
+            store = reopened(path)
+            list(store.segments_after(0))
+        store.close()
