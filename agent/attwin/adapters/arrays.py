@@ -16,9 +16,10 @@ def pack_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=_FAST) as archive:
         for name, array in arrays.items():
-            body = io.BytesIO()
-            np.save(body, array, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _TIME), body.getvalue(), zipfile.ZIP_DEFLATED, _FAST)
+            member = zipfile.ZipInfo(f"{name}.npy", _TIME)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(member, "w") as body:
+                np.save(body, array, allow_pickle=False)
     return packed.getvalue()
 
 

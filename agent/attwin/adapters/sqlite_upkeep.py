@@ -130,7 +130,8 @@ class Upkeep:
             "insert into rollups values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set "
             "count = count + excluded.count, total = total + excluded.total, "
             "low = min(low, excluded.low), high = max(high, excluded.high), "
-            "last = case when excluded.last_ms >= last_ms then excluded.last else last end, last_ms = max(last_ms, excluded.last_ms)",
+            "last = case when excluded.last_ms >= last_ms then excluded.last else last end, "
+            "last_ms = max(last_ms, excluded.last_ms)",
             zip(*(column.tolist() for column in columns), strict=True),
         )
 

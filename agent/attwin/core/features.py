@@ -38,6 +38,11 @@ class Feature:
     statistic: Statistic
 
 
+def parts_of(features: Sequence[Feature]) -> set[str]:
+    """Return what windows must keep of their buckets for these features."""
+    return {part for feature in features for part in _PARTS[feature.statistic]}
+
+
 def compute(
     windows: Windows,
     features: Sequence[Feature],
@@ -126,6 +131,16 @@ def _slope(stats: WindowStats) -> NDArray[np.float32]:
         slope = (dx * stats.total).sum(axis=-1) / (weight * dx * dx).sum(axis=-1)
     return np.where((weight > 0).sum(axis=-1) > 1, slope, np.nan).astype(np.float32)
 
+
+_PARTS: dict[Statistic, tuple[str, ...]] = {
+    Statistic.MEAN: ("total",),
+    Statistic.STD: ("total", "squares"),
+    Statistic.MIN: ("low",),
+    Statistic.MAX: ("high",),
+    Statistic.LAST: ("last",),
+    Statistic.COUNT: ("count",),
+    Statistic.SLOPE: ("total",),
+}
 
 _COMPUTE = {
     Statistic.MEAN: _mean,

@@ -5,7 +5,7 @@ is kept of a single reading. A window at time T holds the open bucket and the el
 reaches back between 4 min 35 s and 5 min.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,14 +15,18 @@ from attwin.core.columns import grown
 
 BUCKETS = 12
 TIERS = 2
-_COUNT, _SUM, _SQUARES, _LOW, _HIGH, _LAST = range(6)
-_EMPTY = np.array([0, 0, 0, np.inf, -np.inf, np.nan], np.float32)
+PARTS = ("count", "total", "squares", "low", "high", "last")
+"""What a bucket can hold."""
+_EMPTY_PART = {"count": 0.0, "total": 0.0, "squares": 0.0, "low": np.inf, "high": -np.inf, "last": np.nan}
+_NOT_KEPT = np.empty(0, np.float32)
 _NO_BUCKET = -(2**62)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WindowStats:
     """What the buckets of one window held, oldest first. Values are about each series' own origin.
+
+    A part that no feature needs is not kept; it is empty here.
 
     Attributes:
         count: Readings in each bucket. Shape (R, M, 12).
@@ -50,9 +54,18 @@ class Windows:
     Readings of a series must be applied in order of their buckets: the caller holds back what is early.
     """
 
-    def __init__(self) -> None:
-        self._rings = np.empty((0, TIERS, BUCKETS, 6), np.float32)
-        self._head = np.empty((0, TIERS), np.int64)
+    def __init__(self, tiers: int = TIERS, parts: Collection[str] = PARTS) -> None:
+        """Make empty windows.
+
+        Args:
+            tiers: How many windows a series has, at most ``TIERS``.
+            parts: What is kept of each bucket beside the count; the memory of a series is in proportion.
+        """
+        self._parts = tuple(part for part in PARTS if part in parts or part == "count")
+        self._tiers = tiers
+        self._empty = np.array([_EMPTY_PART[part] for part in self._parts], np.float32)
+        self._rings = np.empty((0, tiers, BUCKETS, len(self._parts)), np.float32)
+        self._head = np.empty((0, tiers), np.int64)
         self._origin = np.empty(0)
 
     def apply(
@@ -86,13 +99,9 @@ class Windows:
         for tier, window_ms in enumerate(windows_ms):
             bucket = bucket_time_ms // (window_ms // BUCKETS)
             self._advance(series, bucket, tier)
-            at = ((series.astype(np.int64) * TIERS + tier) * BUCKETS + bucket % BUCKETS) * len(_EMPTY)
-            np.add.at(flat, at + _COUNT, np.float32(1))
-            np.add.at(flat, at + _SUM, x)
-            np.add.at(flat, at + _SQUARES, x * x)
-            np.minimum.at(flat, at + _LOW, x)
-            np.maximum.at(flat, at + _HIGH, x)
-            flat[at + _LAST] = x
+            at = ((series.astype(np.int64) * self._tiers + tier) * BUCKETS + bucket % BUCKETS) * len(self._parts)
+            for place, part in enumerate(self._parts):
+                _ADD[part](flat, at + place, x)
 
     def look(self, series: NDArray[np.int32], at_ms: NDArray[np.int64], tier: int, window_ms: int) -> WindowStats:
         """Return what one window of each series held at a time not before its newest reading.
@@ -110,15 +119,10 @@ class Windows:
         slots = (wanted % BUCKETS)[:, None, :]
         rings = self._rings[series[:, :, None], tier, slots]
         # a slot that is ahead of the series' head still holds the bucket of the round before
-        rings[wanted[:, None, :] > self._head[series, tier][:, :, None]] = _EMPTY
-        rings = np.moveaxis(rings, -1, 0)
+        rings[wanted[:, None, :] > self._head[series, tier][:, :, None]] = self._empty
+        kept = dict.fromkeys(PARTS, _NOT_KEPT) | dict(zip(self._parts, np.moveaxis(rings, -1, 0), strict=True))
         return WindowStats(
-            count=rings[_COUNT],
-            total=rings[_SUM],
-            squares=rings[_SQUARES],
-            low=rings[_LOW],
-            high=rings[_HIGH],
-            last=rings[_LAST],
+            **kept,
             origin=np.nan_to_num(self._origin[series]),
             bucket_ms=bucket_ms,
         )
@@ -127,7 +131,7 @@ class Windows:
         """Empty the buckets of some series."""
         self._make_room(series.stop)
         own = slice(series.start, series.stop)
-        self._rings[own], self._head[own], self._origin[own] = _EMPTY, _NO_BUCKET, np.nan
+        self._rings[own], self._head[own], self._origin[own] = self._empty, _NO_BUCKET, np.nan
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays, for a snapshot."""
@@ -149,7 +153,7 @@ class Windows:
         gap = np.minimum(target - head[ahead], BUCKETS)
         for step in range(int(gap.max())):
             passed = gap > step
-            self._rings[moved[passed], tier, (target[passed] - step) % BUCKETS] = _EMPTY
+            self._rings[moved[passed], tier, (target[passed] - step) % BUCKETS] = self._empty
         self._head[moved, tier] = target
 
     def _make_room(self, length: int) -> None:
@@ -157,6 +161,20 @@ class Windows:
             return
         filled = len(self._origin)
         self._rings = grown(self._rings, length)
-        self._rings[filled:] = _EMPTY
+        self._rings[filled:] = self._empty
         self._head = grown(self._head, length, _NO_BUCKET)
         self._origin = grown(self._origin, length, np.nan)
+
+
+def _set_last(flat: NDArray[np.float32], at: NDArray[np.int64], x: NDArray[np.float32]) -> None:
+    flat[at] = x
+
+
+_ADD: dict[str, Callable[[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]], None]] = {
+    "count": lambda flat, at, _x: np.add.at(flat, at, np.float32(1)),
+    "total": np.add.at,
+    "squares": lambda flat, at, x: np.add.at(flat, at, x * x),
+    "low": np.minimum.at,
+    "high": np.maximum.at,
+    "last": _set_last,
+}

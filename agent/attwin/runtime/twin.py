@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from attwin.core.catalogue import Catalogue
 from attwin.core.clean import ClockView, History, Ranges, Recent, judge
 from attwin.core.columns import NEVER_MS, grown
-from attwin.core.features import compute
+from attwin.core.features import compute, parts_of
 from attwin.core.grid import Grid, Wave
 from attwin.core.manifest import InputBuilder, Manifest, features_of
 from attwin.core.rules import Rule, RuleStates
@@ -39,6 +39,7 @@ class KindModel:
         self.manifest = manifest
         self.scorer = scorer
         self._features = features_of(manifest)
+        self.parts = parts_of(self._features)
         self._builder = InputBuilder(manifest)
         self._metrics = np.array(metrics, np.int32)
 
@@ -121,7 +122,7 @@ class Twin:
         self._ranges = Ranges(catalogue.metrics)
         self._history = History(catalogue.metrics)
         self._recent = Recent()
-        self._windows = Windows()
+        self._windows = self._no_windows()
         self._grids = {kind: Grid(catalogue.kinds[kind]) for kind in self.models}
 
     def take(
@@ -276,7 +277,7 @@ class Twin:
         self.score[:], self.score_ms[:], self.missing[:] = np.nan, NEVER_MS, 0
         self._history = History(self.catalogue.metrics)
         self._recent = Recent()
-        self._windows = Windows()
+        self._windows = self._no_windows()
         self._grids = {kind: Grid(self.catalogue.kinds[kind]) for kind in self.models}
         for states in self.rules:
             states.state[:] = AlertState.CLEARED
@@ -349,6 +350,12 @@ class Twin:
             for place, key in enumerate(keys)
             if self.catalogue.entity_ids[place]
         )
+
+    def _no_windows(self) -> Windows:
+        """Return empty windows that keep what the models need."""
+        models = self.models.values()
+        tiers = max((len(model.manifest.windows_ms) for model in models), default=0)
+        return Windows(tiers, {part for model in models for part in model.parts})
 
     def _late(self, batch: ReadingBatch) -> NDArray[np.bool_]:
         """Return which readings belong to a tick that is closed."""
