@@ -2,11 +2,15 @@
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from attwin.core.errors import LinkDownError
+
+_CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,22 +25,30 @@ class Arrival:
 class Watcher:
     """Subscribes and keeps what arrives until it is taken."""
 
-    def __init__(self, host: str, port: int, topic_filter: str) -> None:
-        """Connect.
+    def __init__(self, host: str, port: int, topic_filter: str, *, username: str = "", password: str = "") -> None:
+        """Connect and subscribe.
 
         Raises:
-            LinkDownError: The broker cannot be reached.
+            LinkDownError: The broker cannot be reached, or refuses.
         """
+        self._answered = threading.Event()
+        self._refusal = ""
         self._lock = threading.Lock()
         self._arrivals: list[Arrival] = []
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
-        self._client.on_connect = lambda client, *_: client.subscribe(topic_filter, 1)
+        self._client.on_connect = partial(self._on_connect, topic_filter)
+        self._client.on_subscribe = self._on_subscribe
+        if username:
+            self._client.username_pw_set(username, password or None)
         self._client.on_message = self._on_message
         try:
             self._client.connect(host, port)
-        except OSError as error:
-            raise LinkDownError(f"{host}:{port}: {error}") from error
+        except (OSError, ValueError) as error:
+            raise LinkDownError(f"{host}:{port}: {error}; is a broker running there?") from error
         self._client.loop_start()
+        if not self._answered.wait(_CONNECT_SECONDS) or self._refusal:
+            self.close()
+            raise LinkDownError(f"{host}:{port}: {self._refusal or 'the broker does not answer'}")
 
     def take(self) -> list[Arrival]:
         """Return what arrived since the last call."""
@@ -48,6 +60,22 @@ class Watcher:
         """Disconnect."""
         self._client.disconnect()
         self._client.loop_stop()
+
+    def _on_connect(
+        self, topic_filter: str, client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+    ) -> None:
+        if reason.is_failure:
+            self._refusal = f"the broker refuses: {reason}"
+            self._answered.set()
+            return
+        client.subscribe(topic_filter, 1)
+
+    def _on_subscribe(
+        self, _client: mqtt.Client, _data: object, _mid: int, answers: list[ReasonCode], _props: object
+    ) -> None:
+        if answers[0].is_failure:
+            self._refusal = f"the broker refuses the subscription: {answers[0]}"
+        self._answered.set()
 
     def _on_message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         arrival = Arrival(topic=message.topic, payload=bytes(message.payload), retained=message.retain)

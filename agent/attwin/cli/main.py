@@ -14,6 +14,7 @@ _COMMANDS = {
     "config": "Check, show and describe the configuration.",
     "demo": "Run everything on real data, with no broker, model or root.",
     "doctor": "Find out whether this machine can run the agent.",
+    "init": "Listen to a broker and write a first configuration.",
     "model": "Look at a bundle, and prove that it computes what it promises.",
     "publish": "Play a CSV file to a broker, as sensors would.",
     "rejects": "What was not stored, and taking it again.",

@@ -1,0 +1,55 @@
+"""``attwin init``: a first configuration, from what a broker has."""
+
+import re
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from attwin.settings.load import load_settings
+from attwin.wiring.discovering import listen, propose, write_new
+
+
+@click.command("init")
+@click.option("--broker", default="mqtt://127.0.0.1:1883", show_default=True, help="The broker of the sensors.")
+@click.option("--username", default="", help="For brokers that ask.")
+@click.option("--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its password.")
+@click.option("--topic", default="#", show_default=True, help="What to listen to, as an MQTT filter.")
+@click.option(
+    "--seconds", default=10.0, show_default=True, type=click.FloatRange(min=0.1, max=86_400), help="For how long."
+)
+@click.option("--gateway", default="", help="The gateway's id; the host's name if left out.")
+@click.option(
+    "--out", default="attwin.yaml", show_default=True, type=click.Path(path_type=Path), help="The file to write."
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def command(
+    broker: str,
+    username: str,
+    password_file: Path | None,
+    topic: str,
+    seconds: float,
+    gateway: str,
+    out: Path,
+    *,
+    force: bool,
+) -> None:
+    """Listen to a broker for some seconds and write a commented configuration of what it saw."""
+    password = password_file.read_text(encoding="utf-8").rstrip("\n") if password_file else ""
+    show = sys.stderr.isatty()
+    with click.progressbar(length=1000, label="Listening", file=sys.stderr, hidden=not show) as bar:
+        messages = listen(
+            broker,
+            topic,
+            seconds,
+            username=username,
+            password=password,
+            progress=lambda passed: bar.update(int(1000 * passed / seconds) - bar.pos),
+        )
+    name = gateway or re.sub(r"[^\w.~-]+", "-", socket.gethostname())[:64] or "gateway-1"
+    text = propose(messages, gateway=name, broker=broker)
+    write_new(out, text, force=force)
+    settings = load_settings(out)
+    counts = f"{len(settings.sources)} sources, {sum(len(kind.metrics) for kind in settings.kinds.values())} metrics"
+    click.echo(f"{out}: {counts} from {len(messages)} messages. Look through it, then: attwin run --config {out}")

@@ -1,0 +1,48 @@
+"""A first configuration from a real broker, that the agent then runs with."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from support.processes import Agent, Client, Mosquitto
+
+
+def init(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run ``attwin init``."""
+    command = [sys.executable, "-m", "attwin", "init", "--out", str(folder / "attwin.yaml"), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_what_init_writes_reads_what_it_saw(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """Sensors publish, init looks, the agent stores."""
+    base = f"i{time.monotonic_ns()}"
+    with Client(mosquitto.port) as sensor:
+        sensor.publish(f"{base}/lab/co2", "700", retain=True)
+        sensor.publish(f"{base}/hall/temperature", '{"value": 20.5}', retain=True)
+        options = ("--broker", mosquitto.url, "--topic", f"{base}/#", "--seconds", "1", "--gateway", base)
+        done = init(tmp_path, *options)
+        assert done.returncode == 0, done.stderr
+        again = init(tmp_path, *options)
+        assert (again.returncode, "--force" in again.stderr) == (1, True)
+        text = (tmp_path / "attwin.yaml").read_text(encoding="utf-8")
+        assert "700 in 1 reading" in text
+        with Agent(tmp_path / "attwin.yaml") as agent:
+            sensor.publish(f"{base}/lab/co2", "710")
+            sensor.publish(f"{base}/hall/temperature", '{"value": 21}')
+            agent.wait_for("readings_stored", 4)
+            agent.stop()
+        for topic in ("lab/co2", "hall/temperature"):
+            sensor.publish(f"{base}/{topic}", b"", retain=True)
+
+
+def test_nothing_to_read_is_said(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """No file is written where no reading was seen, or no broker answers."""
+    silent = init(tmp_path, "--broker", mosquitto.url, "--topic", "nobody/here", "--seconds", "0.3")
+    away = init(tmp_path, "--broker", "mqtt://127.0.0.1:1", "--seconds", "0.3")
+    wrong = init(tmp_path, "--broker", "http://x", "--seconds", "0.3")
+
+    assert [done.returncode for done in (silent, away, wrong)] == [1, 1, 1]
+    assert "none with a reading" in silent.stderr
+    assert "is a broker running there" in away.stderr
+    assert not (tmp_path / "attwin.yaml").exists()
