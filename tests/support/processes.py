@@ -49,8 +49,9 @@ class Mosquitto:
         self.port = port or free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
-            f"max_inflight_messages 0\nset_tcp_nodelay true\n{extra}\n",
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
+            + (extra or "max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true")
+            + "\n",
             encoding="utf-8",
         )
         self._path = path

@@ -29,6 +29,7 @@ class ReadAheadClient(mqtt.Client):
         self.messages = Messages()
         self._wall = clock
         self._most_payload = most_payload
+        self.heard_ms = clock.monotonic_ms()
         self._v5 = self._protocol == mqtt.MQTTv5
         self.forget_rest()
 
@@ -55,8 +56,9 @@ class ReadAheadClient(mqtt.Client):
         if not data:
             return self._loop_rc_handle(mqtt.MQTT_ERR_CONN_LOST)
         self._last_bytes_received = mqtt.time_func()
+        self.heard_ms = self._wall.monotonic_ms()
         if not self.messages.topics:
-            self.messages.received_ms = self._wall.monotonic_ms()
+            self.messages.received_ms = self.heard_ms
         if self._skip:
             self._skip, data = max(0, self._skip - len(data)), data[self._skip :]
         self._rest = self._take_packets(self._rest + data if self._rest else data)

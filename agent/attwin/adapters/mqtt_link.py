@@ -4,6 +4,7 @@ The loop owns the sockets; no paho thread runs. While a client is down, a helper
 shakes hands, and the loop leaves that client alone until the thread has ended.
 """
 
+import contextlib
 import random
 import socket
 import ssl
@@ -28,6 +29,9 @@ _LONGEST_WAIT_MS = 30_000
 _CONNECT_SECONDS = 10.0
 _ANSWER_MS = 10_000
 _SESSION_SECONDS = 7 * 86_400
+_STUCK_MS = 60_000
+"""A connection attempt that takes longer is given up: a name server may never answer."""
+_SILENT_KEEPALIVES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,21 +65,16 @@ class BrokerAddress:
 
 
 class MqttLink:
-    """Keeps one client connected. The base of the sensor and the upstream link."""
+    """Keeps one client connected. The base of the sensor and the upstream link.
+
+    The client is supervised: where nothing moves for several keep-alives, or a connection attempt does not end, it is
+    given up for a new one, which takes over what waits.
+    """
 
     def __init__(self, address: BrokerAddress, clock: Clock, *, most_payload: int) -> None:
         self.address = address
         self.connections = 0
-        is_v5 = address.protocol == "5"
-        client = ReadAheadClient(
-            CallbackAPIVersion.VERSION2,
-            client_id=address.client_id,
-            protocol=mqtt.MQTTv5 if is_v5 else mqtt.MQTTv311,
-            clean_session=None if is_v5 else address.clean,
-            manual_ack=True,
-        )
-        client.prepare(clock, most_payload)
-        self._client = client
+        self._most_payload = most_payload
         self._clock = clock
         self._accepted = False
         self._problem = CONNECTING
@@ -84,16 +83,8 @@ class MqttLink:
         self._wait_ms = _FIRST_WAIT_MS
         self._next_try_ms = 0
         self._answer_by_ms = 0
-        if address.username:
-            client.username_pw_set(address.username, address.password or None)
-        if address.tls:
-            client.tls_set_context(address.tls)
-        client.suppress_exceptions = False
-        client.connect_timeout = _CONNECT_SECONDS
-        client.max_inflight_messages_set(address.inflight)
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_socket_open = _no_delay
+        self._given_up_at_ms = 0
+        self._client = self._new_client()
 
     def fileno(self) -> int | None:
         """Return the socket to watch, None while there is none."""
@@ -130,21 +121,35 @@ class MqttLink:
         """Return why the link is down, empty while it is up."""
         return "" if self._accepted else self._problem
 
+    def furnish(self, client: ReadAheadClient) -> None:
+        """Give a new client what the link needs of it. For subclasses."""
+
     def tick(self) -> None:
         """Keep the connection alive, or get a new one."""
+        now = self._clock.monotonic_ms()
         if self._connecting:
             if not self._connecting.is_alive():
                 self._connecting = None
                 self._connect_ended()
+            elif now > self._given_up_at_ms:
+                self._connecting = None
+                self._replace_client(f"{self.address!r}: connecting has not ended for {_STUCK_MS // 1000} s")
             return
-        if self._client.socket() is not None:
+        silent_ms = now - self._client.heard_ms
+        if self._accepted and silent_ms > _SILENT_KEEPALIVES * 1000 * self.address.keepalive_s:
+            self._replace_client(f"{self.address!r}: nothing was heard for {silent_ms // 1000} s")
+        elif self._client.socket() is not None:
             self._guarded(self._client.loop_misc)
             if not self._accepted and self._clock.monotonic_ms() > self._answer_by_ms:
                 self._guarded(self._give_up)
         elif self._clock.monotonic_ms() >= self._next_try_ms:
             # what is left of the connection before belongs to no packet of the next one
             self._client.forget_rest()
-            self._connecting = threading.Thread(target=self._connect, name=f"connect {self.address!r}", daemon=True)
+            self._connecting = threading.Thread(
+                target=self._connect, args=(self._client,), name=f"connect {self.address!r}", daemon=True
+            )
+            self._failure = None
+            self._given_up_at_ms = now + _STUCK_MS
             self._connecting.start()
 
     def close(self) -> None:
@@ -159,16 +164,56 @@ class MqttLink:
     def on_lost(self) -> None:
         """Forget what belonged to the connection. For subclasses."""
 
-    def _connect(self) -> None:
-        """Connect, in the helper thread; touches nothing but the client that the loop leaves alone."""
+    def _new_client(self) -> ReadAheadClient:
+        address = self.address
+        is_v5 = address.protocol == "5"
+        client = ReadAheadClient(
+            CallbackAPIVersion.VERSION2,
+            client_id=address.client_id,
+            protocol=mqtt.MQTTv5 if is_v5 else mqtt.MQTTv311,
+            clean_session=None if is_v5 else address.clean,
+            manual_ack=True,
+        )
+        client.prepare(self._clock, self._most_payload)
+        if address.username:
+            client.username_pw_set(address.username, address.password or None)
+        if address.tls:
+            client.tls_set_context(address.tls)
+        client.suppress_exceptions = False
+        client.connect_timeout = _CONNECT_SECONDS
+        client.max_inflight_messages_set(address.inflight)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_socket_open = _no_delay
+        self.furnish(client)
+        return client
+
+    def _replace_client(self, problem: str) -> None:
+        """Give a client up that does not move, and go on with a new one that takes over what was read."""
+        old, was_up = self._client, self._accepted
+        old.on_connect = old.on_disconnect = None
+        with contextlib.suppress(OSError, ValueError):
+            old.hang_up()
+        self._client = self._new_client()
+        self._client.messages = old.messages
         self._failure = None
+        self._back_off(problem)
+        if was_up:
+            self.on_lost()
+        self.on_replaced()
+
+    def on_replaced(self) -> None:
+        """Give the new client what the old one had in flight. For subclasses."""
+
+    def _connect(self, client: ReadAheadClient) -> None:
+        """Connect, in the helper thread; touches nothing but the client that the loop leaves alone."""
         properties = None
         if self.address.protocol == "5":
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho leaves it untyped
             properties.SessionExpiryInterval = 0 if self.address.clean else _SESSION_SECONDS
             properties.ReceiveMaximum = self.address.inflight
         try:
-            self._client.connect(
+            client.connect(
                 self.address.host,
                 self.address.port,
                 keepalive=self.address.keepalive_s,
@@ -176,7 +221,8 @@ class MqttLink:
                 properties=properties,
             )
         except (OSError, ValueError, struct.error, MQTTException) as error:
-            self._failure = error
+            if client is self._client:
+                self._failure = error
 
     def _connect_ended(self) -> None:
         self._answer_by_ms = self._clock.monotonic_ms() + _ANSWER_MS

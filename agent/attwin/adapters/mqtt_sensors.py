@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import paho.mqtt.client as mqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
+from attwin.adapters.mqtt_client import ReadAheadClient
 from attwin.adapters.mqtt_link import BrokerAddress, MqttLink
 from attwin.core.errors import LinkDownError
 from attwin.ports import Clock, Messages
@@ -35,11 +36,14 @@ class MqttSensorLink(MqttLink):
             leftovers: What was subscribed to before and is not wanted any more; a session remembers it.
             most_payload: Longer payloads are cut there.
         """
-        super().__init__(address, clock, most_payload=most_payload)
         self._filters = list(filters)
         self._leftovers = list(leftovers)
         self._subscribed = False
-        self._client.on_subscribe = self._on_subscribe
+        super().__init__(address, clock, most_payload=most_payload)
+
+    def furnish(self, client: ReadAheadClient) -> None:
+        """Hear the answers to subscriptions."""
+        client.on_subscribe = self._on_subscribe
 
     def on_accepted(self, *, session_present: bool) -> None:
         """Subscribe; a broker that still has the session takes it as no change. Drop what is not wanted any more."""

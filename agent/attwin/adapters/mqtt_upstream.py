@@ -4,6 +4,7 @@ import json
 
 import paho.mqtt.client as mqtt
 
+from attwin.adapters.mqtt_client import ReadAheadClient
 from attwin.adapters.mqtt_link import BrokerAddress, MqttLink
 from attwin.core.outgoing import OutgoingMessage
 from attwin.ports import Clock
@@ -20,13 +21,22 @@ class MqttUpLink(MqttLink):
     """
 
     def __init__(self, address: BrokerAddress, clock: Clock, *, base: str, info: dict[str, object]) -> None:
-        super().__init__(address, clock, most_payload=_MOST_PAYLOAD)
         self._base = base
         self._info = info
         self._in_flight: dict[int, OutgoingMessage] = {}
         self._delivered: list[OutgoingMessage] = []
-        self._client.on_publish = self._on_publish
-        self._client.will_set(f"{base}/available", b"offline", qos=_QOS, retain=True)
+        super().__init__(address, clock, most_payload=_MOST_PAYLOAD)
+
+    def furnish(self, client: ReadAheadClient) -> None:
+        """Hear acknowledgements, and leave a last will."""
+        client.on_publish = self._on_publish
+        client.will_set(f"{self._base}/available", b"offline", qos=_QOS, retain=True)
+
+    def on_replaced(self) -> None:
+        """Send what was in flight again, with the same ids."""
+        in_flight, self._in_flight = list(self._in_flight.values()), {}
+        for message in in_flight:
+            self.send(message)
 
     def on_accepted(self, *, session_present: bool) -> None:
         """Say that the gateway is there, and what it is."""

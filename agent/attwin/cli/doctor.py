@@ -4,19 +4,28 @@ import json
 import platform
 import sqlite3
 import sys
+from pathlib import Path
 
 import click
 import numpy as np
 
 import attwin
 from attwin.cli.options import json_option
+from attwin.settings.load import load_settings
+from attwin.wiring.brokers import check_broker
 from attwin.wiring.models import probe_runtimes
+
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 @click.command("doctor")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Also measure the broker that this configuration names."
+)
 @json_option
-def command(*, as_json: bool) -> None:
-    """Find out whether this machine can run the agent; exits 1 where it cannot."""
+def command(config: Path | None, *, as_json: bool) -> None:
+    """Find out whether this machine can run the agent, and its broker; exits 1 where one cannot."""
+    about_broker = check_broker(load_settings(config)) if config else []
     findings = probe_runtimes()
     chosen = next((finding.name for finding in findings if finding.works), None)
     versions = {
@@ -28,7 +37,8 @@ def command(*, as_json: bool) -> None:
     }
     if as_json:
         runtimes = [{"name": f.name, "works": f.works, "detail": f.detail} for f in findings]
-        click.echo(json.dumps({"runtime": chosen, "runtimes": runtimes, "versions": versions}))
+        broker = [{"level": f.level, "about": f.about, "text": f.text} for f in about_broker]
+        click.echo(json.dumps({"runtime": chosen, "runtimes": runtimes, "versions": versions, "findings": broker}))
     else:
         click.echo("  ".join(f"{name} {version}" for name, version in versions.items()))
         for finding in findings:
@@ -36,4 +46,6 @@ def command(*, as_json: bool) -> None:
             click.echo(f"runtime {finding.name:15} {mark:7} {finding.detail}")
         if chosen is None:
             click.echo("No TFLite runtime works: install ai-edge-litert, or set ATTWIN_TFLITE_C to a library.")
-    sys.exit(0 if chosen else 1)
+        for found in about_broker:
+            click.echo(f"{found.about:8}{click.style(f'{found.level:8}', fg=_COLOURS[found.level])}{found.text}")
+    sys.exit(0 if chosen and not any(found.level == "error" for found in about_broker) else 1)

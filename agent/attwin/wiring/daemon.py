@@ -1,16 +1,13 @@
 """The agent, put together from its configuration."""
 
 import json
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import attwin
 from attwin.adapters.alert_file import AlertFile
 from attwin.adapters.clock import SystemClock
 from attwin.adapters.control_socket import ControlServer, control_path
-from attwin.adapters.mqtt_link import BrokerAddress
 from attwin.adapters.mqtt_sensors import MqttSensorLink
 from attwin.adapters.mqtt_upstream import MqttUpLink
 from attwin.adapters.sqlite_store import SqliteStore
@@ -27,7 +24,8 @@ from attwin.runtime.alerts import AlertBook
 from attwin.runtime.commands import Commands
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
-from attwin.settings.model import BrokerSettings, KindSettings, RuleSettings, Settings, StoreSettings
+from attwin.settings.model import KindSettings, RuleSettings, Settings, StoreSettings
+from attwin.wiring.brokers import address_of
 from attwin.wiring.models import (
     bind,
     bundle_path,
@@ -41,7 +39,6 @@ from attwin.wiring.reading import CONTROL, tested_models
 from attwin.wiring.restore import refill, restore
 from attwin.wiring.sources import ingest_of, inspect_sources, sources_of
 
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _NO_MODEL_STEP_MS = 1000
 _ALERTS_WRITTEN = "alerts_written"
 _SUBSCRIBED = "subscribed"
@@ -97,7 +94,7 @@ class Daemon:
             self.agent = Agent(
                 clock=clock,
                 sensors=_sensors(settings, house.sources, clock, store),
-                uplink=MqttUpLink(_address(upstream, f"attwin-{settings.gateway.id}-up"), clock, base=base, info=info)
+                uplink=MqttUpLink(address_of(upstream, f"attwin-{settings.gateway.id}-up"), clock, base=base, info=info)
                 if upstream
                 else None,
                 store=store,
@@ -230,7 +227,7 @@ def _sensors(settings: Settings, sources: Sequence[Source], clock: SystemClock, 
     before = set(json.loads(store.meta(_SUBSCRIBED) or "[]"))
     store.set_meta(_SUBSCRIBED, json.dumps(sorted(before | set(filters))))
     return MqttSensorLink(
-        _address(settings.broker, f"attwin-{settings.gateway.id}"),
+        address_of(settings.broker, f"attwin-{settings.gateway.id}"),
         clock,
         filters=list(filters.items()),
         leftovers=sorted(before - set(filters)),
@@ -278,37 +275,3 @@ def _rule(settings: RuleSettings, names: Sequence[str], kinds: Sequence[Kind]) -
         for_ms=settings.for_,
         severity=settings.severity,
     )
-
-
-def _address(settings: BrokerSettings, client_id: str) -> BrokerAddress:
-    parts = urlsplit(settings.url)
-    password = settings.password.reveal if settings.password else ""
-    if settings.password_file:
-        password = Path(settings.password_file).read_text(encoding="utf-8").rstrip("\n")
-    return BrokerAddress(
-        host=parts.hostname or "",
-        port=parts.port or _PORTS[parts.scheme],
-        client_id=settings.client_id or client_id,
-        username=settings.username,
-        password=password,
-        tls=_tls(settings) if parts.scheme == "mqtts" else None,
-        protocol=settings.protocol,
-        keepalive_s=max(1, settings.keepalive // 1000),
-        inflight=settings.inflight,
-    )
-
-
-def _tls(settings: BrokerSettings) -> ssl.SSLContext:
-    """Return a context that verifies the broker, TLS 1.2 or newer.
-
-    Raises:
-        SettingsError: A certificate file is not one.
-    """
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.cert_file:
-            context.load_cert_chain(settings.cert_file, settings.key_file)
-    except (ssl.SSLError, OSError) as error:
-        raise SettingsError([f"{settings.ca_file or settings.cert_file}: not usable for TLS: {error}"]) from error
-    return context
