@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -327,3 +328,34 @@ def test_what_is_wrong_at_the_start_is_told_and_ends_with_its_code(
     assert (done.returncode, message in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
     assert not agent.config.with_name("twin.db").exists()
+
+
+def test_a_reload_takes_a_new_configuration_and_refuses_a_wrong_one(
+    agent: Agent, mosquitto: Mosquitto, base: str
+) -> None:
+    """Nothing is lost in between; a wrong file changes nothing, and says so; SIGHUP does the same as the command."""
+    text = agent.config.read_text(encoding="utf-8")
+    with agent, Client(mosquitto.port) as sensor:
+        sensor.publish(f"{base}/lab/co2", "700")
+        agent.config.write_text(text.replace("  - name: stuffy", "  - called: stuffy"), encoding="utf-8")
+        refused = subprocess.run(
+            [sys.executable, "-m", "attwin", "reload", "--config", str(agent.config)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert refused.returncode == 78
+        assert agent.process
+        agent.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reload=refused" in agent.log(), "the wrong file is refused")
+        agent.config.write_text(text.replace("id: " + base, "id: other"), encoding="utf-8")
+        agent.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "needs a restart" in agent.log(), "another gateway is refused")
+
+        agent.config.write_text(text.replace("above: 1000, clear_below: 900", "above: 100"), encoding="utf-8")
+        attwin("reload", "--config", str(agent.config))
+        for number in range(20):
+            sensor.publish(f"{base}/hall/co2", json.dumps({"value": 500, "time": time.time() - 1000 + 60 * number}))
+        agent.wait_for("readings_stored", 21)
+        wait_until(lambda: agent.rows("alerts", "list"), "the new rule holds")
+        assert not agent.gone()
+        attwin("audit", "--config", str(agent.config))
+        agent.stop()

@@ -67,7 +67,7 @@ class BrokerAddress:
 class MqttLink:
     """Keeps one client connected. The base of the sensor and the upstream link.
 
-    The client is supervised: where nothing moves for several keep-alives, or a connection attempt does not end, it is
+    The client is supervised: where nothing moves for long, or a connection attempt does not end, it is
     given up for a new one, which takes over what waits.
     """
 

@@ -17,6 +17,7 @@ _COMMANDS = {
     "init": "Listen to a broker and write a first configuration.",
     "model": "Look at a bundle, and prove that it computes what it promises.",
     "publish": "Play a CSV file to a broker, as sensors would.",
+    "reload": "Let the running agent take its configuration anew.",
     "rejects": "What was not stored, and taking it again.",
     "restore": "Put a backup in the place of the database.",
     "run": "Run the agent.",

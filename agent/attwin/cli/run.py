@@ -10,6 +10,7 @@ import click
 from attwin.cli.options import config_option
 from attwin.core.errors import BundleError, SettingsError, StoreDamagedError
 from attwin.settings.load import load_settings
+from attwin.settings.model import Settings
 
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _LEVELS = ("debug", "info", "warning", "error")
@@ -36,15 +37,31 @@ def command(config: Path, log_level: str) -> None:
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
     from attwin.wiring.daemon import Daemon  # noqa: PLC0415 -- heavy, and not needed for a wrong configuration
 
-    try:
+    log = logging.getLogger("attwin")
+
+    def build(settings: Settings) -> Daemon:
         try:
-            daemon = Daemon(settings)
+            return Daemon(settings, lambda: load_settings(config))
         except StoreDamagedError as error:
-            logging.getLogger("attwin").error("%s", error)
-            daemon = Daemon(settings)
+            # noted by now: a second try sets it aside
+            log.error("%s", error)
+            return Daemon(settings, lambda: load_settings(config))
+
+    try:
+        daemon = build(settings)
     except BundleError as error:
         # the model that the configuration names will not do, and trying again does not make it better
         raise SettingsError([f"{config.name}: {error}"]) from error
-    logging.getLogger("attwin").info("state=started gateway=%s store=%s", settings.gateway.id, settings.store.path)
-    daemon.run()
-    logging.getLogger("attwin").info("state=stopped")
+    while True:
+        log.info("state=started gateway=%s store=%s", settings.gateway.id, settings.store.path)
+        daemon.run()
+        log.info("state=stopped")
+        if daemon.next_settings is None:
+            return
+        try:
+            daemon = build(daemon.next_settings)
+            settings = daemon.settings
+            log.info("reload=done")
+        except (BundleError, SettingsError) as error:
+            log.error("reload=refused problem=%r; the configuration before it goes on", str(error))
+            daemon = build(settings)

@@ -12,8 +12,16 @@ MOST_REPLAYED = 100
 class Commands:
     """Answers requests about a running agent."""
 
-    def __init__(self, agent: Agent, info: dict[str, object]) -> None:
+    def __init__(self, agent: Agent, info: dict[str, object], reload: Callable[[], list[str]]) -> None:
+        """Make the verbs.
+
+        Args:
+            agent: The running agent.
+            info: What the gateway says of itself.
+            reload: Takes the configuration anew, or returns its problems.
+        """
         self._agent = agent
+        self._reload = reload
         self._info = info
         self._verbs: dict[str, Callable[[dict[str, object]], dict[str, object]]] = {
             "status": self._status,
@@ -21,6 +29,7 @@ class Commands:
             "twin": self._twin,
             "alerts": self._alerts,
             "replay_rejects": self._replay_rejects,
+            "reload": self._take_anew,
         }
 
     def answer(self, request: dict[str, object]) -> dict[str, object]:
@@ -55,6 +64,10 @@ class Commands:
         if len(numbers) > MOST_REPLAYED:
             return {"error": f"at most {MOST_REPLAYED} rejects at once, not {len(numbers)}"}
         return self._agent.replay_rejects(numbers)
+
+    def _take_anew(self, _request: dict[str, object]) -> dict[str, object]:
+        problems = self._reload()
+        return {"error": "\n".join(problems)} if problems else {"reloading": True}
 
     def _body(self, entity: int) -> dict[str, object]:
         twin = self._agent.twin

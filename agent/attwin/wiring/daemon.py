@@ -1,7 +1,8 @@
 """The agent, put together from its configuration."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attwin
@@ -40,6 +41,9 @@ from attwin.wiring.restore import refill, restore
 from attwin.wiring.sources import ingest_of, inspect_sources, sources_of
 
 _NO_MODEL_STEP_MS = 1000
+
+log = logging.getLogger("attwin")
+
 _ALERTS_WRITTEN = "alerts_written"
 _SUBSCRIBED = "subscribed"
 STORE_DAMAGED = "store-damaged"
@@ -50,10 +54,19 @@ _LEAST_HORIZON = 100
 
 
 class Daemon:
-    """A built agent with all that it owns."""
+    """A built agent with all that it owns.
 
-    def __init__(self, settings: Settings) -> None:
+    Attributes:
+        settings: The configuration.
+        next_settings: What to go on with after ``run``, where the configuration was taken anew.
+    """
+
+    def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
         """Open the store, load the models, restore the twin. Connects to nothing yet.
+
+        Args:
+            settings: The configuration.
+            reread: Returns the configuration as it is now.
 
         Raises:
             BundleError: A configured model cannot be trusted or used.
@@ -117,12 +130,16 @@ class Daemon:
                 lasting=frozenset(settings.entities),
                 refill=lambda active: refill(store, twin, active, clock),
             )
-            self._control = ControlServer(control_path(path), Commands(self.agent, info).answer)
+            self._control = ControlServer(control_path(path), Commands(self.agent, info, self.reload).answer)
             store.set_meta(CONTROL, str(self._control.path))
         except BaseException:
             store.close()
             raise
-        self.agent.watch([SignalWatch(self._stop), self._control])
+        self._signals = SignalWatch(self._stop, self.reload)
+        self.agent.watch([self._signals, self._control])
+        self.settings = settings
+        self._reread = reread
+        self.next_settings: Settings | None = None
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, then drain and stop."""
@@ -130,6 +147,29 @@ class Daemon:
             self.agent.run()
         finally:
             self._control.close()
+            self._signals.close()
+
+    def reload(self) -> list[str]:
+        """Take the configuration anew: ``run`` ends, and goes on with it. Return its problems; then nothing changes."""
+        try:
+            found = self._reread()
+        except SettingsError as error:
+            problems = error.problems
+        else:
+            problems = [
+                f"{name} has changed: that needs a restart"
+                for name, old, new in (
+                    ("store.path", self.settings.store.path, found.store.path),
+                    ("gateway.id", self.settings.gateway.id, found.gateway.id),
+                )
+                if old != new
+            ]
+        if problems:
+            log.error("reload=refused problems=%r", problems)
+            return problems
+        self.next_settings = found
+        self.agent.stopping = True
+        return []
 
     def _stop(self) -> None:
         self.agent.stopping = True

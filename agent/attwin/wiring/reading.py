@@ -167,6 +167,18 @@ def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable
     return {**sums, "gone": len(numbers) - sums["replayed"] - sums["not_whole"]}
 
 
+def reload_agent(database: Path) -> None:
+    """Let the running agent take its configuration anew.
+
+    Raises:
+        AgentAwayError: No agent runs.
+        DataError: It refuses, and goes on as before.
+    """
+    answer = ask(control_of(database), {"verb": "reload"})
+    if "error" in answer:
+        raise DataError(f"the agent goes on as before: {answer['error']}")
+
+
 def count_rows(database: Path, table: str) -> int:
     """Return how many rows a table of the database has."""
     with closing(open_reader(database)) as connection:
