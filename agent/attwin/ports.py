@@ -71,6 +71,7 @@ class Messages:
         packet_ids: 0 for QoS 0.
         received_ms: When the first of them was read, by the monotonic clock.
         size: The bytes of all payloads.
+        connection: The connection on which the packet ids mean something.
     """
 
     topics: list[bytes] = field(default_factory=list)
@@ -80,6 +81,7 @@ class Messages:
     packet_ids: list[int] = field(default_factory=list)
     received_ms: int = 0
     size: int = 0
+    connection: int = 0
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -103,6 +105,7 @@ class Decoded:
         series: Shape (N,).
         value: As sent, before any conversion of units. Shape (N,).
         time_ms: ``NO_TIME_MS`` where the payload has none. Shape (N,).
+        about_now: Where a time that the payload has is relative to that of receipt; None for nowhere. Shape (N,).
         faults: Payloads of which nothing was taken.
         refused: Single readings that were not taken; their payloads may hold others.
         ignored: How many values there were that the configuration does not ask for.
@@ -114,6 +117,7 @@ class Decoded:
     series: NDArray[np.int32]
     value: NDArray[np.float64]
     time_ms: NDArray[np.int64]
+    about_now: NDArray[np.bool_] | None = None
     faults: Sequence[Fault] = ()
     refused: Sequence[Fault] = ()
     ignored: int = 0
@@ -132,6 +136,11 @@ class Decoder(Protocol):
             slots: What the topic of each payload leads to: a series, or the place of a scope. Shape (P,).
             now_ms: The gateway's clock.
         """
+        ...
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether what a payload means depends on those before it, so that an old one must not be read again."""
         ...
 
     def masked(self, payload: bytes) -> bytes:
@@ -187,7 +196,7 @@ class SensorLink(Link, Protocol):
         ...
 
     def waiting(self) -> int:
-        """Return how many messages ``take`` would return."""
+        """Return how many messages wait; ``take`` returns those of one connection."""
         ...
 
     def waiting_since_ms(self) -> int:
@@ -196,10 +205,6 @@ class SensorLink(Link, Protocol):
 
     def acknowledge(self, packet_ids: Sequence[int], connection: int) -> None:
         """Send the PUBACKs of one connection; those of an older connection are left out."""
-        ...
-
-    def connection(self) -> int:
-        """Return the number of the current connection."""
         ...
 
     def reply(self, topic: str, payload: bytes) -> None:
@@ -349,6 +354,14 @@ class Store(Protocol):
 
     def forget_entity(self, key: int, *, now_ms: int) -> None:
         """Mark an entity as forgotten; what is stored of it stays readable."""
+        ...
+
+    def probe(self) -> None:
+        """Find out whether anything can be made durable.
+
+        Raises:
+            StoreStalledError: Nothing can.
+        """
         ...
 
     def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attwin.core.types import RejectReason
+from attwin.core.types import Reason, RejectReason
 from support.sources import HEAD, NOW_MS, Source, sums_hold
 
 T_MS = 1_780_000_000_000
@@ -156,6 +156,9 @@ def test_fields_that_are_not_asked_for_are_counted_as_ignored(tmp_path: Path) ->
         pytest.param(b'{"id": "a", "q": "co2", "value": 1, "time": "x"}', RejectReason.BAD_TIME, id="no time"),
         pytest.param(b'{"id": "a", "q": "co2", "value": 1, "time": 1e300}', RejectReason.BAD_TIME, id="a far time"),
         pytest.param(b'{"id": "a", "q": "co2", "value": 1' + b"0" * 400 + b"}", RejectReason.NOT_FINITE, id="too big"),
+        pytest.param(
+            b'{"id": "a", "q": "co2", "value": 1, "time": 1' + b"0" * 400 + b"}", RejectReason.BAD_TIME, id="no float"
+        ),
         pytest.param(b"7", RejectReason.UNKNOWN_ENTITY, id="a bare number"),
         pytest.param(b"[" * 60_000, RejectReason.NOT_DECODABLE, id="deep"),
         pytest.param(b"\xff", RejectReason.NOT_DECODABLE, id="no UTF-8"),
@@ -424,9 +427,8 @@ def test_csv_columns_may_be_metrics_or_say_them(tmp_path: Path) -> None:
         ("a", "co2", 700.0, T_MS + 1000),
     ]
     assert [r[:3] for r in long.readings(by_name)] == [("a", "co2", 1.0)]
-    assert sorted(reasons(by_name)) == [
-        RejectReason.NOT_DECODABLE, RejectReason.NOT_DECODABLE, RejectReason.UNKNOWN_METRIC,
-    ]  # fmt: skip
+    # one row a message and reason, however many readings
+    assert sorted((str(r.reason), r.count) for r in by_name.rejects) == [("not_decodable", 2), ("unknown_metric", 1)]
     assert sums_hold(by_name)
 
 
@@ -507,3 +509,97 @@ def test_pseudonyms_need_a_key_and_differ_between_kinds(tmp_path: Path) -> None:
         each.take(("room/alice/co2", b"1"), ("desk/alice/co2", b"1"))
 
     assert len({*own.catalogue.entity_ids, *other.catalogue.entity_ids}) == 4
+
+
+def test_a_value_that_overflows_in_the_metrics_unit_is_refused(tmp_path: Path) -> None:
+    """A conversion may make a finite number endless."""
+    own = Source(tmp_path, "{topic: 'p/{entity}/{metric}', kind: room, payload: {units: {co2: /}}}")
+
+    taken = own.take(("p/a/co2", b"1e305"), ("p/a/co2", b"0.0007"))
+
+    assert [value for _, _, value, _ in own.readings(taken)] == [pytest.approx(700.0)]
+    assert reasons(taken) == [RejectReason.NOT_FINITE]
+    assert sums_hold(taken)
+
+
+def test_a_record_without_a_value_does_not_hide_the_next_one(tmp_path: Path) -> None:
+    """What is remembered of a pack depends on which records have values."""
+    own = Source(tmp_path, SENML)
+
+    own.take(("senml", b'[{"n": "a/temperature"}]'))
+    taken = own.take(("senml", b'[{"n": "a/temperature", "v": 21}]'))
+
+    assert [r[:3] for r in own.readings(taken)] == [("a", "temperature", 21.0)]
+
+
+def test_a_relative_time_is_a_time_of_receipt(tmp_path: Path) -> None:
+    """It is marked so, and a second delivery is found to be one although its time would differ."""
+    own = Source(tmp_path, SENML)
+    pack = b'[{"n": "a/temperature", "v": 1, "t": -5}]'
+
+    first = own.take(("senml", pack), packet_ids=[9])
+    again = own.take(("senml", pack), packet_ids=[9], flags=[0x3A])
+
+    assert first.batch.reason.tolist() == [Reason.RECEIVED]
+    assert own.readings(again) == []
+    assert sums_hold(again)
+
+
+def test_a_first_and_a_second_delivery_may_come_in_one_batch(tmp_path: Path) -> None:
+    """After a reconnection both may wait together."""
+    own = Source(tmp_path, "{topic: 'p/{entity}/{metric}', kind: room}")
+
+    taken = own.take(("p/a/co2", b"1"), ("p/a/co2", b"1"), packet_ids=[7, 7], flags=[0x32, 0x3A])
+
+    assert len(taken.batch) == 1
+    assert taken.counts["p/{entity}/{metric}", "readings_duplicate", ""] == 1
+
+
+def test_a_message_of_many_bad_readings_is_one_reject(tmp_path: Path) -> None:
+    """All are counted, and the ring is not flooded."""
+    own = Source(tmp_path, SENML)
+    pack = json.dumps([{"n": f"a/m{number}", "v": 1} for number in range(500)]).encode()
+
+    taken = own.take(("senml", pack))
+
+    assert [reject.count for reject in taken.rejects] == [500]
+    assert taken.counts["senml", "readings_rejected", "unknown_metric"] == 500
+    assert sums_hold(taken)
+
+
+@pytest.mark.parametrize(
+    ("source", "topic", "payload"),
+    [
+        pytest.param(
+            "{topic: 's/{entity}', kind: room, identifiers: [entity], payload: {format: senml}}",
+            "s/x", b'[{"bn": "urn:dev:alice:", "n": "noise", "v": 1}]', id="a base name",
+        ),
+        pytest.param(
+            "{topic: 's/{entity}', kind: room, identifiers: [entity], payload: {format: csv, columns: [_, co2]}}",
+            "s/x", b"alice", id="a column that does not matter",
+        ),
+        pytest.param(
+            "{topic: 'b/{badge}/{entity}/{metric}', kind: room, identifiers: [badge]}",
+            "b/x/lab/co2", b'{"badge": "alice", "value": "x"}', id="a field that is called like a level",
+        ),
+        pytest.param(
+            "{topic: 's/{entity}', kind: room, identifiers: [mail], payload: {values: {co2: c}}}",
+            "s/x", b'{"c": "alice@x.org", "mail": "a"}', id="a detail",
+        ),
+        pytest.param(
+            "{topic: 's/{entity}', kind: room, identifiers: [mail], payload: {values: {co2: c}}}",
+            "s/x", b'"alice@x.org"', id="a bare text",
+        ),
+        pytest.param(
+            "{topic: 's/{entity}', kind: room, identifiers: [mail], payload: {values: {co2: c}}}",
+            "s/x", b'{"time": "alice", "c": 1}', id="a time",
+        ),
+    ],
+)  # fmt: skip
+def test_no_reject_holds_an_identifier(tmp_path: Path, source: str, topic: str, payload: bytes) -> None:
+    """Neither its payload nor its detail."""
+    (reject,) = Source(tmp_path, source).take((topic, payload)).rejects
+
+    assert "alice" not in reject.detail
+    if "mail" not in source or payload.startswith(b'"'):
+        assert b"alice" not in reject.payload + reject.topic.encode()

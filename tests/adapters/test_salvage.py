@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attwin.adapters import sqlite_salvage
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.columns import NEVER_MS
-from attwin.core.errors import StoreDamagedError
+from attwin.core.errors import StoreDamagedError, StoreError
 from attwin.core.outgoing import AlertFacts, Draft
 from attwin.ports import AlertChange, Commit
 from attwin.wiring.auditing import audit_of
@@ -163,3 +164,48 @@ def test_no_flipped_bit_stops_a_start_or_makes_a_false_sum(tmp_path: Path, flips
             store = reopened(path)
             list(store.segments_after(0))
         store.close()
+
+
+def test_a_salvage_that_is_interrupted_is_done_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in the middle loses nothing: the file that was set aside is still there to be read."""
+    path = a_database(tmp_path)
+    note_damage(path)
+    insert = sqlite_salvage._insert
+
+    def killed(connection: sqlite3.Connection, table: str, *rest: object) -> None:
+        if table == "outbox":
+            raise sqlite3.OperationalError("the power is gone")
+        insert(connection, table, *rest)  # type: ignore[arg-type] # as it was called
+
+    monkeypatch.setattr(sqlite_salvage, "_insert", killed)
+    with pytest.raises(StoreError):
+        reopened(path)
+    monkeypatch.undo()
+
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    assert store.waiting_outgoing() == 49
+    assert len(set_aside(path)) == 1
+    store.close()
+    assert reopened(path).salvaged is None
+
+
+def test_a_store_whose_journal_is_gone_counts_on(tmp_path: Path) -> None:
+    """Numbers of the journal begin anew; what is committed then is counted and rolled up all the same."""
+    path = a_database(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        (root,) = connection.execute("select rootpage from sqlite_master where name = 'journal'").fetchone()
+    image = bytearray(path.read_bytes())
+    image[(root - 1) * 4096 : root * 4096] = b"\xff" * 4096
+    path.write_bytes(bytes(image))
+    note_damage(path)
+
+    store = reopened(path)
+    counts = {("s", name, ""): 1 for name in ("readings_decoded", "readings_stored")}
+    store.commit(Commit(now_ms=1, stored=a_batch(), counts=counts))
+
+    assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+    store.close()

@@ -34,17 +34,17 @@ def plant(tmp_path: Path) -> Source:
 
 
 def test_a_birth_gives_values_and_the_data_after_it_are_known_by_alias(plant: Source) -> None:
-    """The entity is the device; a metric without a time has that of its payload; signs follow the birth's data type."""
+    """The entity is node and device; a metric without a time has its payload's; signs follow the birth's data type."""
     born = plant.take((NODE.format("NBIRTH"), BIRTH), (DEVICE.format("DBIRTH"), DEVICE_BIRTH))
     data = encode({"alias": 1, "float_value": 21.5}, {"alias": 3, "int_value": 2**32 - 1}, seq=2, timestamp=T_MS + 9)
     told = plant.take((DEVICE.format("DDATA"), data))
 
     assert plant.readings(born) == [
-        ("d1", "temperature", 20.5, T_MS),
-        ("d1", "occupied", 1.0, T_MS + 7),
-        ("d1", "co2", -5.0, T_MS + 7),
+        ("n1:d1", "temperature", 20.5, T_MS),
+        ("n1:d1", "occupied", 1.0, T_MS + 7),
+        ("n1:d1", "co2", -5.0, T_MS + 7),
     ]
-    assert plant.readings(told) == [("d1", "temperature", 21.5, T_MS + 9), ("d1", "co2", -1.0, T_MS + 9)]
+    assert plant.readings(told) == [("n1:d1", "temperature", 21.5, T_MS + 9), ("n1:d1", "co2", -1.0, T_MS + 9)]
     assert (born.replies, told.replies, born.rejects, told.rejects) == ([], [], [], [])
     assert born.counts["spBv1.0/plant", "readings_suppressed", "not_configured"] == 1
     assert sums_hold(born)
@@ -57,7 +57,7 @@ def test_data_before_a_birth_asks_for_a_rebirth_once(plant: Source) -> None:
 
     taken = plant.take((DEVICE.format("DDATA"), data), (DEVICE.format("DDATA"), encode(seq=9)))
 
-    assert [r[:3] for r in plant.readings(taken)] == [("d1", "co2", 5.0)]
+    assert [r[:3] for r in plant.readings(taken)] == [("n1:d1", "co2", 5.0)]
     assert [reject.reason for reject in taken.rejects] == [RejectReason.UNKNOWN_ALIAS]
     assert [topic for topic, _ in taken.replies] == ["spBv1.0/plant/NCMD/n1"]
     command = parse(taken.replies[0][1])
@@ -156,3 +156,46 @@ def test_an_integer_has_the_sign_of_its_data_type(datatype: int, whole: int, num
     (metric,) = read_payload(encode({"name": "x", "datatype": datatype, field: whole})).metrics
 
     assert metric.number(0) == float(number)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 20), st.sampled_from([0, 1, 2, 5]), st.binary(max_size=12), st.integers(0, 300)),
+        max_size=5,
+    )
+)
+def test_no_fields_do_more_than_fail(fields: list[tuple[int, int, bytes, int]]) -> None:
+    """Whatever field has whatever wire type and length, it is read or a ValueError."""
+    metric = b"".join(
+        bytes([number << 3 & 0x7F | wire]) + {0: bytes([varint % 128]), 1: b"x" * 8, 5: b"x" * 4}.get(
+            wire, bytes([len(body)]) + body
+        )
+        for number, wire, body, varint in fields
+    )  # fmt: skip
+    try:
+        for found in read_payload(b"\x12" + bytes([len(metric)]) + metric).metrics:
+            found.number(0)
+    except ValueError:
+        return
+
+
+def test_a_birth_after_a_death_in_one_batch_speaks_again(plant: Source) -> None:
+    """A session that is taken over dies and is born at once."""
+    plant.take((NODE.format("NBIRTH"), BIRTH), (DEVICE.format("DBIRTH"), DEVICE_BIRTH))
+    death = encode({"name": "bdSeq", "datatype": 8, "long_value": 3})
+
+    taken = plant.take(
+        (NODE.format("NDEATH"), death), (NODE.format("NBIRTH"), BIRTH), (DEVICE.format("DBIRTH"), DEVICE_BIRTH)
+    )
+
+    assert list(taken.silent) == []
+
+
+def test_devices_of_two_nodes_are_two_entities(plant: Source) -> None:
+    """A device's id is unique within its node only."""
+    taken = plant.take(
+        ("spBv1.0/plant/NBIRTH/n1", BIRTH), ("spBv1.0/plant/DBIRTH/n1/d1", DEVICE_BIRTH),
+        ("spBv1.0/plant/NBIRTH/n2", BIRTH), ("spBv1.0/plant/DBIRTH/n2/d1", DEVICE_BIRTH),
+    )  # fmt: skip
+
+    assert {entity for entity, *_ in plant.readings(taken)} == {"n1:d1", "n2:d1"}

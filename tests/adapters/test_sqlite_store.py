@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attwin.adapters.sqlite_backup import back_up
 from attwin.adapters.sqlite_database import open_reader
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue
@@ -360,3 +361,41 @@ def test_a_damaged_message_is_parked_and_the_others_leave(store: SqliteStore) ->
     assert query(store, "select sequence, reason from parked") == [(1, "damaged")]
     assert store.waiting_outgoing() == 1
     assert query(store, "select name, count from audit_totals order by name") == [("parked", 1), ("queued", 2)]
+
+
+def test_a_commit_that_failed_can_be_tried_again(store: SqliteStore) -> None:
+    """What the writer remembers follows what is durable: entities are saved by the second try, bytes counted once."""
+    reject = Reject(time_ms=1, source=0, topic="t", reason=RejectReason.TOO_LARGE, detail="d", payload=b"x" * 100)
+    bad = [AlertChange(before=None, after=an_alert(rule=None))]
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            store.commit(Commit(now_ms=1, stored=a_batch(), counts={("s", "x", ""): 1}, rejects=[reject], alerts=bad))
+
+    store.commit(Commit(now_ms=1, stored=a_batch(), counts={("s", "x", ""): 1}, rejects=[reject]))
+
+    assert query(store, "select count(*) from entities") == [(1,)]
+    assert query(store, "select count(*) from series") == [(2,)]
+    assert store._reject_bytes == query(store, "select sum(bytes) from rejects")[0][0] == 101
+
+
+def test_a_backup_ends_although_the_agent_goes_on(tmp_path: Path, catalogue: Catalogue) -> None:
+    """Each commit of the writer would begin the copy anew, were it not of one moment."""
+    path = tmp_path / "twin.db"
+    store = SqliteStore(path, catalogue, gateway="g1", durability="normal")
+    noise = np.random.default_rng(1)
+    for number in range(40):
+        store.commit(
+            Commit(now_ms=number, stored=a_batch(values=noise.random(20_000).tolist()), counts={("s", "x", ""): 1})
+        )
+    steps = []
+
+    def go_on(left: int, _pages: int) -> None:
+        steps.append(left)
+        assert len(steps) < 1_000
+        store.commit(Commit(now_ms=100, counts={("s", "x", ""): 1}))
+
+    back_up(path, tmp_path / "copy.db", go_on)
+
+    assert len(steps) > 5
+    assert steps == sorted(steps, reverse=True)
+    store.close()

@@ -197,3 +197,27 @@ def test_what_was_stored_by_a_wrong_clock_is_kept_by_the_right_one(upkept: Upkep
     upkept.work(now_ms)
 
     assert len(upkept.history()) == count
+
+
+def test_the_budget_is_kept_while_the_clock_is_not_trusted(tmp_path: Path) -> None:
+    """Readings that wait for their true minute do not fill the disk."""
+    own = Upkept(tmp_path, replace(KEEP, budget_bytes=200_000))
+    own.fill(600, every_ms=5_000)
+    own.snapshot(START_MS)
+
+    assert own.work(START_MS, times_are_final=False) > 0
+
+    store = next(found for found in audit_of(own.path) if found.source == "store")
+    assert store.parts["dropped for space"] > 0
+    assert store.difference == 0
+    own.store.close()
+
+
+def test_sums_that_overflow_do_not_stop_the_upkeep(upkept: Upkept) -> None:
+    """The largest numbers of either sign in one minute, in two slices."""
+    for sign in (1.0, -1.0):
+        upkept.commit(a_batch(values=[sign * 1e308] * 3, times_ms=[START_MS] * 3), START_MS)
+        upkept.snapshot(START_MS + 1)
+        upkept.work(START_MS + 1)
+
+    assert upkept.query("select count, low, high from rollups") == [(6, -1e308, 1e308)]

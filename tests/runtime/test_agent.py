@@ -401,3 +401,14 @@ def test_what_is_held_is_bounded() -> None:
     for _ in range(6):
         house.step(1_100)
     assert sum(len(commit.stored) for commit in house.store.commits) == 8_000
+
+
+def test_a_stall_with_nothing_to_commit_ends_by_itself() -> None:
+    """A snapshot that the disk refused must not leave the agent waiting for a message, nor spinning."""
+    house = House()
+    house.agent._stall("full")
+
+    assert house.agent._timeout_ms() > 0
+    house.step(1_100)
+
+    assert house.agent.health()["disk"] == "up"

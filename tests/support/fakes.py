@@ -127,6 +127,7 @@ class FakeSensors(FakeLink):
     def take(self) -> Messages:
         """Return what arrived."""
         taken, self._messages = self._messages, Messages()
+        taken.connection = self.number
         return taken
 
     def waiting(self) -> int:
@@ -141,10 +142,6 @@ class FakeSensors(FakeLink):
         """Note acknowledgements of the current connection."""
         if connection == self.number:
             self.acknowledged += packet_ids
-
-    def connection(self) -> int:
-        """Return the number of the connection."""
-        return self.number
 
     def reply(self, topic: str, payload: bytes) -> None:
         """Note a reply."""
@@ -231,6 +228,11 @@ class FakeStore:
 
     def forget_entity(self, key: int, *, now_ms: int) -> None:
         """Do nothing."""
+
+    def probe(self) -> None:
+        """Refuse as a commit would."""
+        if self.refusal:
+            raise self.refusal
 
     def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:
         """Return that there is nothing to do."""

@@ -1,6 +1,7 @@
 """``alerts.jsonl``: every alert event as one line, for people and log shippers."""
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -60,7 +61,11 @@ class AlertFile:
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
-                os.write(descriptor, "".join(lines).encode())
+                size, body = os.fstat(descriptor).st_size, "".join(lines).encode()
+                if os.write(descriptor, body) < len(body):
+                    # a disk that is nearly full takes a part: no half line must stay
+                    os.ftruncate(descriptor, size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(descriptor)
         except OSError as error:

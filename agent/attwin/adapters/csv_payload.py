@@ -51,6 +51,8 @@ class CsvDecoder:
         self._hides = hides
         self._named = [(place, name) for place, name in enumerate(columns) if name not in _OWN]
 
+    keeps_state = False
+
     def masked(self, payload: bytes) -> bytes:
         """Return a payload as it may be kept."""
         return withheld(payload, hides=self._hides)

@@ -74,6 +74,8 @@ class ObjectDecoder:
             self._take_tree(rows, place, scope, tree)
         return rows.decoded()
 
+    keeps_state = False
+
     def masked(self, payload: bytes) -> bytes:
         """Return a payload without what its hidden fields hold."""
         return masked_json(payload, self._shape.hidden)

@@ -73,6 +73,8 @@ class JsonDecoder:
             time_ms=np.rint(time_ms).astype(np.int64),
         )
 
+    keeps_state = False
+
     def masked(self, payload: bytes) -> bytes:
         """Return a payload without what its hidden fields hold."""
         return masked_json(payload, self._hidden)

@@ -35,6 +35,8 @@ def masked_json(payload: bytes, hidden: Sequence[Path]) -> bytes:
         tree = parse_json(payload)
     except JSON_ERRORS:
         return b""
+    if not isinstance(tree, dict | list):
+        return b""
     for path in hidden:
         _mask(tree, path)
     return msgspec.json.encode(tree)

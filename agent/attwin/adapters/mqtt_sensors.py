@@ -39,6 +39,7 @@ class MqttSensorLink(MqttLink):
         self._filters = list(filters)
         self._leftovers = list(leftovers)
         self._subscribed = False
+        self._before: list[Messages] = []
         super().__init__(address, clock, most_payload=most_payload)
 
     def furnish(self, client: ReadAheadClient) -> None:
@@ -54,6 +55,11 @@ class MqttSensorLink(MqttLink):
     def on_lost(self) -> None:
         """Forget the subscriptions. Messages that were read stay: they are handled, but cannot be acknowledged."""
         self._subscribed = False
+        if len(self._client.messages):
+            # their packet ids mean nothing on the next connection
+            left, self._client.messages = self._client.messages, Messages()
+            left.connection = self.connections
+            self._before.append(left)
 
     def is_up(self) -> bool:
         """Return whether the broker has accepted us and our subscriptions."""
@@ -65,21 +71,24 @@ class MqttSensorLink(MqttLink):
 
     def wants_read(self) -> bool:
         """Return whether there is room: the rest waits with the kernel and the broker."""
-        messages = self._client.messages
-        return len(messages.topics) < _MOST_WAITING and messages.size < _MOST_WAITING_BYTES
+        size = self._client.messages.size + sum(messages.size for messages in self._before)
+        return self.waiting() < _MOST_WAITING and size < _MOST_WAITING_BYTES
 
     def take(self) -> Messages:
-        """Return what arrived since the last call."""
+        """Return what arrived since the last call, of the oldest connection that left something."""
+        if self._before:
+            return self._before.pop(0)
         taken, self._client.messages = self._client.messages, Messages()
+        taken.connection = self.connections
         return taken
 
     def waiting(self) -> int:
-        """Return how many messages ``take`` would return."""
-        return len(self._client.messages.topics)
+        """Return how many messages wait; ``take`` returns those of one connection."""
+        return len(self._client.messages.topics) + sum(map(len, self._before))
 
     def waiting_since_ms(self) -> int:
         """Return when the oldest of them was read, by the monotonic clock."""
-        return self._client.messages.received_ms
+        return (self._before[0] if self._before else self._client.messages).received_ms
 
     def _on_subscribe(
         self, _client: mqtt.Client, _data: object, _mid: int, answers: list[ReasonCode], _props: object
@@ -88,10 +97,6 @@ class MqttSensorLink(MqttLink):
         if refused:
             raise LinkDownError(f"the broker refuses the subscription to {', '.join(refused)}")
         self._subscribed = True
-
-    def connection(self) -> int:
-        """Return the number of the current connection."""
-        return self.connections
 
     def acknowledge(self, packet_ids: Sequence[int], connection: int) -> None:
         """Send the PUBACKs of one connection; those of an older connection are left out."""

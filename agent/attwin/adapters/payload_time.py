@@ -55,7 +55,10 @@ class TimeReader:
             except (ValueError, OverflowError):
                 raise ValueError(f"the time is not ISO 8601: {given[:40]!r}") from None
         elif isinstance(given, int | float) and not isinstance(given, bool) and self._factor:
-            found = given * self._factor
+            try:
+                found = given * self._factor
+            except OverflowError:
+                found = math.inf
         else:
             raise ValueError(f"the time must be {self._wanted}, not {str(given)[:40]!r}")
         if not EARLIEST_MS <= found < LATEST_MS:

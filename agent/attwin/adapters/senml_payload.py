@@ -149,6 +149,8 @@ class SenmlDecoder:
         self._shapes: dict[object, _Shape] = {}
         self._generation = routes.generation
 
+    keeps_state = False
+
     def masked(self, payload: bytes) -> bytes:
         """Return a payload as it may be kept."""
         return withheld(payload, hides=self._hides)
@@ -196,7 +198,7 @@ class SenmlDecoder:
         records = list(chain.from_iterable(packs))
         place = np.repeat(places, lengths)
         value, has_value = self._values(records, starts)
-        time_ms, possible = self._times(records, starts, now_ms)
+        time_ms, possible, relative = self._times(records, starts, now_ms)
         series = np.concatenate([shape.series for shape in shapes])
         value = value * np.concatenate([s.scale for s in shapes]) + np.concatenate([s.offset for s in shapes])
         refused: list[Fault] = []
@@ -214,6 +216,7 @@ class SenmlDecoder:
             series=series[keep],
             value=value[keep],
             time_ms=time_ms[keep],
+            about_now=relative[keep],
             faults=faults,
             refused=refused,
         )
@@ -233,8 +236,8 @@ class SenmlDecoder:
     @staticmethod
     def _times(
         records: Sequence[Record], starts: NDArray[np.int64], now_ms: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the time of each record, and where it is possible."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the time of each record, where it is possible, and where it is about now."""
         own = np.array([record.t for record in records], np.float64)
         seconds = np.nan_to_num(own) + _carried(np.array([record.bt for record in records], np.float64), starts)
         relative = np.abs(seconds) < _RELATIVE_S
@@ -242,7 +245,7 @@ class SenmlDecoder:
         possible = (found >= EARLIEST_MS) & (found < LATEST_MS)
         time_ms = np.where(possible, found, 0).astype(np.int64)
         time_ms[seconds == 0] = NO_TIME_MS
-        return time_ms, possible
+        return time_ms, possible, relative
 
     def _shape_of(self, scope: Scope, pack: Sequence[Record]) -> _Shape:
         """Return what the names and units of a pack mean.
@@ -250,7 +253,8 @@ class SenmlDecoder:
         Raises:
             ValueError: The pack is empty, of another version, or a name is missing.
         """
-        key = (id(scope), *[(r.bn, r.n, r.bu, r.u, r.bver) for r in pack])
+        # a record without a value is not resolved, so it matters which ones have none
+        key = (id(scope), *[(r.bn, r.n, r.bu, r.u, r.bver, r.v is None and not _means(r)) for r in pack])
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._compile(scope, pack)

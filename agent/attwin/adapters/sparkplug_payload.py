@@ -22,6 +22,8 @@ from attwin.ports import NO_TIME_MS, Decoded
 _SEQUENCES = 256
 _ASK_EVERY_MS = 10_000
 _OWN_NAMES = ("bdSeq", "Node Control/", "Device Control/", "Node Info/", "Properties/")
+_MOST_ALIASES = 10_000
+"""Of one node; an alias beyond that is as if it was in no birth."""
 _COMMANDS = ("NCMD", "DCMD")
 
 
@@ -61,6 +63,8 @@ class SparkplugDecoder:
         self._routes = routes
         self._hides = hides
         self._nodes: dict[str, _Node] = {}
+
+    keeps_state = True
 
     def masked(self, payload: bytes) -> bytes:
         """Return a payload as it may be kept."""
@@ -102,7 +106,13 @@ class SparkplugDecoder:
         elif not self._follows(node, message):
             self._ask(rows, name, node, now_ms)
         node.sequence = message.sequence
-        node.scopes[device] = scope
+        if len(node.scopes) < self._routes.catalogue.most_entities:
+            node.scopes[device] = scope
+        entity = self._routes.entity_of(scope) if rows.silent else None
+        if entity is not None:
+            # a birth after a death: it speaks again
+            own = self._routes.series_of(entity)
+            rows.silent = [series for series in rows.silent if series not in own]
         for metric in message.metrics:
             self._take_metric(rows, place, scope, node, metric, message, birth=kind.endswith("BIRTH"))
             if not metric.name and metric.alias not in node.names:
@@ -119,7 +129,7 @@ class SparkplugDecoder:
         *,
         birth: bool,
     ) -> None:
-        if birth and metric.alias is not None:
+        if birth and metric.alias is not None and len(node.names) < _MOST_ALIASES:
             node.names[metric.alias] = (metric.name, metric.datatype)
         name, datatype = (metric.name, metric.datatype)
         if not name:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MOST_VARINT_BYTES = 10
+_FLOAT_BYTES, _DOUBLE_BYTES = 4, 8
 _SIGNED_BITS = {1: 8, 2: 16, 3: 32, 4: 64}
 _UNSIGNED_BITS = {5: 8, 6: 16, 7: 32, 8: 64}
 _BOOLEAN = 11
@@ -116,9 +117,9 @@ def _metric(data: bytes) -> SparkplugMetric:  # noqa: C901 -- one branch a field
                 is_null = bool(value)
             case ((10 | 11), int()):
                 whole = value
-            case 12, bytes():
+            case 12, bytes() if len(value) == _FLOAT_BYTES:
                 (number,) = struct.unpack("<f", value)
-            case 13, bytes():
+            case 13, bytes() if len(value) == _DOUBLE_BYTES:
                 (number,) = struct.unpack("<d", value)
             case 14, int():
                 number = float(bool(value))

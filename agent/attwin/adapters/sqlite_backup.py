@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from attwin.adapters.sqlite_database import open_reader, open_writer
-from attwin.adapters.sqlite_salvage import set_aside
+from attwin.adapters.sqlite_database import lock_database, open_reader
+from attwin.adapters.sqlite_salvage import finish, set_aside
 from attwin.core.errors import StoreError
 
 _PAGES_A_STEP = 256
@@ -30,6 +30,9 @@ def back_up(database: Path, copy: Path, progress: Callable[[int, int], object]) 
     part = copy.with_name(copy.name + ".part")
     try:
         with closing(open_reader(database)) as source, closing(sqlite3.connect(part)) as target:
+            # without it, each commit of the agent would begin the copy anew
+            source.execute("begin")
+            source.execute("select count(*) from meta").fetchone()
             source.backup(
                 target, pages=_PAGES_A_STEP, progress=lambda _status, left, pages: progress(left, pages), sleep=0.01
             )
@@ -55,13 +58,12 @@ def restore_copy(copy: Path, database: Path) -> Path | None:
     """
     with closing(open_reader(copy)) as source:
         _demand_whole(source, copy)
+        lock = lock_database(database)
         aside = None
-        if database.exists():
-            opened = open_writer(database, durability="full")
-            opened.connection.close()
-            aside = set_aside(database)
-            os.close(opened.lock)
         try:
+            if database.exists():
+                aside = set_aside(database)
+                finish(database)
             with closing(sqlite3.connect(database)) as target:
                 source.backup(target)
                 target.execute("update meta set value = ? where name = 'store_id'", (uuid.uuid4().hex[:8],))
@@ -69,7 +71,10 @@ def restore_copy(copy: Path, database: Path) -> Path | None:
             _sync(database)
             _sync(database.parent)
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{database}: {error}") from error
+            kept = f"; what was there is in {aside}" if aside else ""
+            raise StoreError(f"{database}: {error}{kept}") from error
+        finally:
+            os.close(lock)
     return aside
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from attwin.adapters.sqlite_salvage import is_damage, is_sound, note_damage, salvage, set_aside
+from attwin.adapters.sqlite_salvage import finish, is_damage, is_sound, note_damage, salvage, set_aside, unfinished
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
 _KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep")
@@ -54,18 +54,10 @@ def open_writer(path: Path, *, durability: str) -> Opened:
     """
     # a file that no agent has locked before is not ours to move
     ours = path.with_name(path.name + ".lock").exists()
-    try:
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"{path.parent}: {error.strerror}; the database cannot be kept there") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise StoreError(f"{path}: another agent is using it") from error
+    lock = lock_database(path)
     connection = None
     try:
-        aside = None if not ours or not path.exists() or is_sound(path) else set_aside(path)
+        aside = unfinished(path) or (None if not ours or not path.exists() or is_sound(path) else set_aside(path))
         connection = sqlite3.connect(path, isolation_level=None)
         if connection.execute("select count(*) from sqlite_master").fetchone() == (0,):
             connection.execute("pragma auto_vacuum = incremental")
@@ -73,6 +65,7 @@ def open_writer(path: Path, *, durability: str) -> Opened:
         connection.execute(f"pragma synchronous = {durability}")
         _migrate(connection, path)
         salvaged = salvage(aside, connection) if aside else None
+        finish(path)
     except (sqlite3.Error, StoreError) as error:
         if connection:
             connection.close()
@@ -83,6 +76,24 @@ def open_writer(path: Path, *, durability: str) -> Opened:
             raise StoreError(f"{path}: not a usable database: {error}") from error
         raise as_store_error(error, path) from error
     return Opened(connection=connection, lock=lock, salvaged=salvaged)
+
+
+def lock_database(path: Path) -> int:
+    """Take the lock of the one writer, and return its descriptor; it ends with the process or its closing.
+
+    Raises:
+        StoreError: Another process has it, or the folder cannot be written.
+    """
+    try:
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path.parent}: {error.strerror}; the database cannot be kept there") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StoreError(f"{path}: another agent is using it") from error
+    return lock
 
 
 def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:

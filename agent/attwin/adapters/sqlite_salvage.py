@@ -66,6 +66,8 @@ def set_aside(path: Path) -> Path:
         part = path.with_name(path.name + ending)
         if part.exists():
             part.rename(aside.with_name(aside.name + ending))
+    # until it is salvaged, every start goes on with that
+    _unfinished(path).write_text(aside.name, encoding="utf-8")
     _mark(path).unlink(missing_ok=True)
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
@@ -75,6 +77,19 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def unfinished(path: Path) -> Path | None:
+    """Return the file whose salvage was interrupted, None where there is none."""
+    try:
+        return path.with_name(_unfinished(path).read_text(encoding="utf-8"))
+    except OSError:
+        return None
+
+
+def finish(path: Path) -> None:
+    """Note that all was salvaged."""
+    _unfinished(path).unlink(missing_ok=True)
+
+
 def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
     """Copy all rows that can be read from a database that was set aside; return how many, by table.
 
@@ -82,17 +97,20 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
     """
     saved: dict[str, int] = {}
     with contextlib.closing(_open(aside)) as source:
+        connection.execute("begin immediate")
         for table in (*_SMALL, *_LARGE):
-            connection.execute("begin immediate")
             for columns, rows in _parts(source, connection, table):
                 _insert(connection, table, columns, rows)
             (saved[table],) = connection.execute(f"select count(*) from {table}").fetchone()
-            connection.execute("commit")
-    connection.execute("begin immediate")
     if not saved["lanes"]:
         # numbers may be given twice now, so they must be numbers of another store
         connection.execute("delete from meta where name = 'store_id'")
     connection.execute("insert or ignore into lanes select lane, max(sequence) + 1 from outbox group by lane")
+    # numbers of the journal may be given again from where its rows end now
+    connection.execute(
+        "update meta set value = cast(min(cast(value as integer), (select coalesce(max(id), 0) from journal)) as text) "
+        "where name in ('audited_journal_id', 'rolled_journal_id')"
+    )
     for found in read_sums(connection):
         if found.difference:
             connection.execute(
@@ -113,6 +131,10 @@ def read_sums(connection: sqlite3.Connection) -> list[Sum]:
 
 def _mark(path: Path) -> Path:
     return path.with_name(path.name + ".damaged")
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(path.name + ".salvaging")
 
 
 def _open(aside: Path) -> sqlite3.Connection:
@@ -156,5 +178,5 @@ def _insert(connection: sqlite3.Connection, table: str, columns: list[str], rows
     marks = ", ".join("?" * len(columns))
     statement = f"insert or {verb} into {table} ({', '.join(columns)}) values ({marks})"
     for row in rows:
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.IntegrityError):
             connection.execute(statement, row)

@@ -171,13 +171,17 @@ class SqliteStore:
             StoreError: The disk refuses; nothing of the round is durable.
         """
         with self._transaction():
-            self._save_entities(commit.now_ms)
+            saved = self._save_entities(commit.now_ms)
             queue_counts = self._queue(commit.drafts, commit.now_ms) + self._settle(commit.delivered)
             self._save_segment(commit, Counter(commit.counts) + queue_counts)
-            self._forget_rejects(commit.replayed)
-            self._save_rejects(commit.rejects)
+            reject_bytes = self._save_rejects(
+                commit.rejects, self._reject_bytes - self._forget_rejects(commit.replayed)
+            )
             self._save_alerts(commit.alerts)
             self._save_scores(commit.scores)
+        # what is only in memory follows what is durable, so that a commit that failed can be tried again
+        self._saved_entities |= saved
+        self._reject_bytes = reject_bytes
         self._sent -= len(commit.delivered)
         self._waiting += sum(count if name == "queued" else -count for (_, name, _), count in queue_counts.items())
 
@@ -298,6 +302,14 @@ class SqliteStore:
         with self._transaction():
             self._connection.execute("insert or replace into meta values (?, ?)", (name, value))
 
+    def probe(self) -> None:
+        """Find out whether the disk takes anything.
+
+        Raises:
+            StoreStalledError: It does not.
+        """
+        self.set_meta("probe", os.urandom(8).hex())
+
     def meta(self, name: str) -> str:
         """Return a fact, empty where there is none."""
         row = self._connection.execute("select value from meta where name = ?", (name,)).fetchone()
@@ -379,9 +391,11 @@ class SqliteStore:
         value: int | str = self._connection.execute(query).fetchone()[0]
         return value
 
-    def _save_entities(self, now_ms: int) -> None:
+    def _save_entities(self, now_ms: int) -> set[int]:
+        """Insert the entities that are not saved yet, and return their keys."""
+        saved: set[int] = set()
         if len(self._saved_entities) == self._catalogue.live_count:
-            return
+            return saved
         for entity in self._catalogue.live():
             key = int(self._catalogue.entity_key[entity])
             if key in self._saved_entities:
@@ -399,7 +413,8 @@ class SqliteStore:
                     for place, metric in zip(series, kind.metrics, strict=True)
                 ],
             )
-            self._saved_entities.add(key)
+            saved.add(key)
+        return saved
 
     def _save_segment(self, commit: Commit, counts: Counts) -> None:
         if not counts:
@@ -428,9 +443,10 @@ class SqliteStore:
             ),
         )
 
-    def _save_rejects(self, rejects: Sequence[Reject]) -> None:
+    def _save_rejects(self, rejects: Sequence[Reject], held: int) -> int:
+        """Add rejects to the ring, which holds so many bytes, and return how many it holds then."""
         if not rejects:
-            return
+            return held
         self._connection.executemany(
             "insert into rejects (time_ms, source, topic, reason, detail, bytes, payload, is_whole, is_part, retained) "
             "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -442,17 +458,22 @@ class SqliteStore:
                 for r in rejects
             ],
         )
-        self._reject_bytes += sum(len(r.payload) + len(r.topic) for r in rejects)
-        while self._reject_bytes > _MOST_REJECT_BYTES:
-            oldest = self._connection.execute("select id, bytes from rejects order by id limit 100").fetchall()
+        held += sum(len(r.payload) + len(r.topic) for r in rejects)
+        while held > _MOST_REJECT_BYTES and (
+            oldest := self._connection.execute("select id, bytes from rejects order by id limit 100").fetchall()
+        ):
             self._connection.execute("delete from rejects where id <= ?", (oldest[-1][0],))
-            self._reject_bytes -= sum(size for _, size in oldest)
+            held -= sum(size for _, size in oldest)
+        return held
 
-    def _forget_rejects(self, numbers: Sequence[int]) -> None:
+    def _forget_rejects(self, numbers: Sequence[int]) -> int:
+        """Take rejects out of the ring, and return how many bytes they held."""
+        freed = 0
         for number in numbers:
             (size,) = self._connection.execute("select bytes from rejects where id = ?", (number,)).fetchone() or (0,)
             self._connection.execute("delete from rejects where id = ?", (number,))
-            self._reject_bytes -= size
+            freed += size
+        return freed
 
     def _save_alerts(self, changes: Sequence[AlertChange]) -> None:
         for change in changes:

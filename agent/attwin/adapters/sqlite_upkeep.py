@@ -128,7 +128,7 @@ class Upkeep:
         )
         self._connection.executemany(
             "insert into rollups values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set "
-            "count = count + excluded.count, total = total + excluded.total, "
+            "count = count + excluded.count, total = coalesce(total + excluded.total, 0), "
             "low = min(low, excluded.low), high = max(high, excluded.high), "
             "last = case when excluded.last_ms >= last_ms then excluded.last else last end, "
             "last_ms = max(last_ms, excluded.last_ms)",
@@ -178,7 +178,7 @@ class Upkeep:
     def _expire(self, now_ms: int) -> bool:
         """Forget the oldest rows that nobody asked to keep longer."""
         keep = self._keep
-        if self._drop_journal(now_ms - keep.journal_ms, _EXPIRED):
+        if self._drop_journal(now_ms - keep.journal_ms, _EXPIRED, "'audited_journal_id', 'rolled_journal_id'"):
             return True
         if now_ms < self._next_expiry_ms:
             return False
@@ -203,7 +203,7 @@ class Upkeep:
 
     def _drop_oldest(self) -> bool:
         """Drop the oldest journal first, then roll-ups, then scores; alerts and the outbox never for space."""
-        if self._drop_journal(2**62, _DROPPED):
+        if self._drop_journal(2**62, _DROPPED, "'audited_journal_id'"):
             return True
         for statement, _ in _EXPIRY[:2]:
             with self._transaction():
@@ -211,11 +211,11 @@ class Upkeep:
                     return True
         return False
 
-    def _drop_journal(self, before_ms: int, reason: str) -> bool:
-        """Drop the oldest segments that are in the snapshot, the audit and the roll-ups; count what they held."""
+    def _drop_journal(self, before_ms: int, reason: str, seen_by: str) -> bool:
+        """Drop the oldest segments that the snapshot and the audit have seen; count what they held."""
         rows = self._connection.execute(
             "select journal.id, readings from (select id, readings, created_ms, boot from journal where id <= "
-            "(select min(cast(value as integer)) from meta where name in ('audited_journal_id', 'rolled_journal_id')) "
+            f"(select min(cast(value as integer)) from meta where name in ({seen_by})) "
             "and id < (select max(id) from journal) order by id limit ?) as journal "
             "left join boots on boot = boots.id where created_ms + coalesce(shift_ms, 0) < ?",
             (_MOST_ROWS, before_ms),

@@ -40,6 +40,9 @@ def roll_up(series_key: NDArray[np.int64], time_ms: NDArray[np.int64], value: ND
     new[1:] = (key[1:] != key[:-1]) | (minute[1:] != minute[:-1])
     starts = np.flatnonzero(new)
     ends = np.append(starts[1:], len(key)) - 1
+    with np.errstate(over="ignore", invalid="ignore"):
+        # a sum that overflows stays the largest number there is: infinity and its opposite would make no number
+        total = np.nan_to_num(np.add.reduceat(own, starts)) if len(starts) else np.empty(0)
     if not len(starts):
         empty, none = np.empty(0, np.int64), np.empty(0)
         return Rollups(
@@ -49,7 +52,7 @@ def roll_up(series_key: NDArray[np.int64], time_ms: NDArray[np.int64], value: ND
         series_key=key[starts],
         minute_ms=minute[starts] * MS_PER_MINUTE,
         count=ends - starts + 1,
-        total=np.add.reduceat(own, starts),
+        total=total,
         low=np.minimum.reduceat(own, starts),
         high=np.maximum.reduceat(own, starts),
         last=own[ends],

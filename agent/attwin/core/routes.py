@@ -28,7 +28,7 @@ class Source:
         entity: The entity where neither topic nor payload says it; empty otherwise.
         metric: The metric where neither topic nor payload says it; empty otherwise.
         payload_says: Whether the payload says the entity or the metric.
-        entity_levels: The topic fields that may name the entity; the first that the topic has does.
+        entity_levels: The topic fields that name the entity; those that the topic has, joined by colons.
         identifiers: Topic fields and payload fields that identify people or devices; ``entity`` is the entity itself.
         key: The secret of their pseudonyms.
         domain: Within which an identifier has one pseudonym.
@@ -116,7 +116,7 @@ class Routes:
         if index < 0:
             return NoRoute(-1, RejectReason.UNKNOWN_TOPIC, "no source has a topic like this")
         source = self.sources[index]
-        entity = next((levels[name] for name in source.entity_levels if name in levels), source.entity)
+        entity = ":".join(levels[name] for name in source.entity_levels if name in levels) or source.entity
         metric = levels.get("metric", source.metric)
         if source.payload_says:
             self.scopes.append(Scope(source=index, levels=levels, entity=entity, metric=metric))

@@ -141,6 +141,7 @@ class Reject:
         is_whole: Whether that is all of it, as it arrived.
         is_part: Whether other readings of the same message may have been stored.
         retained: Whether the broker had retained it.
+        count: How many readings of the message it stands for.
     """
 
     time_ms: int
@@ -152,6 +153,7 @@ class Reject:
     is_whole: bool = True
     is_part: bool = False
     retained: bool = False
+    count: int = 1
 
 
 class AlertState(IntEnum):

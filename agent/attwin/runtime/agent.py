@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attwin.core.columns import NEVER_MS
-from attwin.core.errors import StoreStalledError
+from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import Draft, OutgoingMessage, alert_drafts, health_draft, twin_draft
 from attwin.core.types import ReadingBatch, Reason, Reject, SuppressReason, joined
 from attwin.ports import (
@@ -132,7 +132,8 @@ class Agent:
         self._sources = tuple(sources)
         self._commit_ms = commit_ms
         self._stalled = ""
-        self._times_to_mend = False
+        self._mend_from_ms: int | None = None
+        self._upkeep_from_ms = 0
         self._retry_ms = 0
         self._told = 0
         self._batch = max(1, min(MOST_BATCH, inflight // 2))
@@ -204,16 +205,18 @@ class Agent:
             self._tick(now)
         if self._commit_is_due(now):
             self._commit()
+        elif self._stalled and now >= self._retry_ms:
+            self._try_store(now)
 
     def _process(self) -> None:
         """Take what has arrived through the stages."""
-        arrived_ms, connection = self.sensors.waiting_since_ms(), self.sensors.connection()
+        arrived_ms = self.sensors.waiting_since_ms()
         messages = self.sensors.take()
         current = self._round
         if current.started_ms is None:
             current.started_ms = arrived_ms
         current.messages += len(messages)
-        current.unacknowledged.append((connection, [i for i in messages.packet_ids if i]))
+        current.unacknowledged.append((messages.connection, [i for i in messages.packet_ids if i]))
         self._take(messages, now_ms=self.clock.now_ms())
 
     def replay_rejects(self, numbers: Sequence[int]) -> dict[str, object]:
@@ -260,7 +263,9 @@ class Agent:
             self.twin.staleness.silence(ingested.silent)
             self._tell_stale(np.array(ingested.silent))
         self._count_readings(ingested.source, taken)
-        for row in np.flatnonzero(taken.late).tolist():
+        late = np.flatnonzero(taken.late)
+        _, first = np.unique(ingested.place[late], return_index=True)
+        for row in late[first].tolist():
             current.rejects.append(self._ingest.late(messages, int(ingested.place[row]), int(ingested.source[row])))
         self._hear(taken.stored)
         self._follow(taken)
@@ -318,11 +323,11 @@ class Agent:
             current.started_ms = now
         return bool(current.alerts) or current.messages >= self._batch or now - current.started_ms >= self._commit_ms
 
-    def _commit(self) -> None:
+    def _commit(self, *, now_ms: int | None = None) -> None:
         """Make the round durable, then acknowledge its messages. Where the disk refuses, hold all of it."""
         current = self._round
         try:
-            self.store.commit(current.as_commit(self.clock.now_ms()))
+            self.store.commit(current.as_commit(self.clock.now_ms() if now_ms is None else now_ms))
         except StoreStalledError as error:
             self._stall(str(error))
             return
@@ -349,7 +354,7 @@ class Agent:
 
     def _is_holding(self) -> bool:
         """Return whether the disk refuses and as much is held as may be: the rest stays with the broker."""
-        return bool(self._stalled) and self._round.messages >= _MOST_HELD
+        return bool(self._stalled) and (self._round.messages >= _MOST_HELD or self._mend_from_ms is not None)
 
     def _stall(self, problem: str) -> None:
         """Hold the round, tell what is urgent without the store, and try again in a while."""
@@ -367,6 +372,15 @@ class Agent:
                     self.uplink.tell(draft.topic, draft.payload("not stored"))
             health = health_draft(self._publisher.base, self.health())
             self.uplink.tell(health.topic, health.payload("not stored"))
+
+    def _try_store(self, now: int) -> None:
+        """Find out, with nothing to commit, whether the disk takes anything again."""
+        self._retry_ms = now + _RETRY_MS
+        try:
+            self.store.probe()
+        except StoreStalledError:
+            return
+        self._resume()
 
     def _resume(self) -> None:
         """Go on: the disk has taken what was held."""
@@ -389,14 +403,14 @@ class Agent:
         if self.uplink and now >= self._next_health_ms:
             self._next_health_ms = now + self._health_every_ms
             self._round.drafts.append(health_draft(self._publisher.base, self.health()))
-        if not self._stalled:
+        if not self._stalled and now >= self._upkeep_from_ms:
             self._look_after_store(now)
 
     def _look_after_store(self, now: int) -> None:
         """Do what the store needs from time to time; where the disk refuses, later."""
         try:
-            if self._times_to_mend:
-                self._mend_times()
+            if self._mend_from_ms is not None:
+                self._mend_times(self._mend_from_ms)
             # slices, so that a round never waits long
             while self.store.upkeep(now_ms=self.clock.now_ms(), times_are_final=self.clock.is_trusted):
                 if self.clock.monotonic_ms() - now > _UPKEEP_MS:
@@ -407,6 +421,12 @@ class Agent:
                 self._snapshot()
         except StoreStalledError as error:
             self._stall(str(error))
+        except StoreDamagedError:
+            raise
+        except StoreError as error:
+            # what is late with its upkeep still takes readings
+            self._upkeep_from_ms = now + _SNAPSHOT_MS
+            log.error("store=upkeep problem=%r", str(error))
 
     def _tell_stale(self, series: NDArray[np.int64]) -> None:
         """Say which series have become stale, here and upstream."""
@@ -422,6 +442,7 @@ class Agent:
 
     def _check_clock(self) -> None:
         """Follow the wall clock; where a jump is believed, put right what was stored by the wrong time."""
+        by_old_clock_ms = self.clock.now_ms()
         jump = self.clock.check()
         if jump is None:
             return
@@ -429,15 +450,18 @@ class Agent:
             log.error("clock=untrusted problem=%r", jump.problem)
             return
         log.warning("clock=trusted shift_ms=%d", jump.shift_ms)
-        self._times_to_mend = self._times_to_mend or bool(jump.shift_ms)
+        if jump.shift_ms and self._mend_from_ms is None:
+            self._mend_from_ms = by_old_clock_ms
 
-    def _mend_times(self) -> None:
+    def _mend_times(self, by_old_clock_ms: int) -> None:
         """Put right what was stored by the wrong time, and make the twin anew."""
-        self._flush()
+        # what was taken by the old clock is committed by it, and shifted with the rest
+        if not self._round.is_empty():
+            self._commit(now_ms=by_old_clock_ms)
         if self._stalled:
             return
         self.store.mend_times(self.clock.offset_ms, now_ms=self.clock.now_ms())
-        self._times_to_mend = False
+        self._mend_from_ms = None
         self._ingest.forget_receipts()
         self._refill({key: facts.since_ms for key, facts in self.book.active.items()})
         self._snapshot()

@@ -17,6 +17,9 @@ from attwin.ports import NO_TIME_MS, Decoded, Decoder, Fault, Messages
 _MOST_KEPT = 4096
 _RETAIN = 0x01
 _DUP = 0x08
+_OWN_WORDS = frozenset((RejectReason.LATE, RejectReason.TOO_LARGE, RejectReason.ENTITY_LIMIT))
+"""Reasons whose details quote nothing of the payload."""
+_ENDLESS = "the value is not finite in the metric's unit"
 _SERIES_MASK = (1 << SOURCE_SHIFT) - 1
 
 Counts = Counter[tuple[str, str, str]]
@@ -118,27 +121,33 @@ class Ingest:
             part = _Part(index, places, decoder.decode(payloads, route[places] & _SERIES_MASK, now_ms))
             rejects += self._rejects_of(messages, part, part.decoded.faults)
             parts.append(part)
-        refused = [
-            replace(reject, is_part=True)
-            for part in parts
-            for reject in self._rejects_of(messages, part, part.decoded.refused)
-        ]
+        refused = [reject for part in parts for reject in self._refused_of(messages, part)]
+        source, place, series, value, time_ms, about_now = self._columns(parts)
+        endless = ~np.isfinite(value)
+        if endless.any():
+            refused += [
+                replace(self.reject(messages, p, s, RejectReason.NOT_FINITE, _ENDLESS), is_part=True)
+                for p, s in zip(place[endless].tolist(), source[endless].tolist(), strict=True)
+            ]
+            source, place, series, value, time_ms, about_now = (
+                column[~endless] for column in (source, place, series, value, time_ms, about_now)
+            )
         counts = self._counts(parts, rejects, refused)
-        source, place, series, value, time_ms = self._columns(parts)
         self._unlearn(series)
         timeless = time_ms == NO_TIME_MS
-        repeated, deliveries = self._repeated(messages, place, timeless)
+        received = timeless | about_now
+        repeated, deliveries = self._repeated(messages, place, received)
         if repeated.any():
             for index, count in zip(*np.unique(source[repeated], return_counts=True), strict=True):
                 counts[self._names[index], "readings_duplicate", ""] += int(count)
-            source, place, series, value, time_ms, timeless = (
-                column[~repeated] for column in (source, place, series, value, time_ms, timeless)
+            source, place, series, value, time_ms, timeless, received = (
+                column[~repeated] for column in (source, place, series, value, time_ms, timeless, received)
             )
         if taken_in_part:
             time_ms = np.where(timeless, now_ms, time_ms)
         batch = readings(series, self._with_receipt(series, time_ms, now_ms), value)
         return Ingested(
-            batch=_marked(batch, messages, place, timeless),
+            batch=_marked(batch, messages, place, received),
             source=source,
             place=place,
             rejects=rejects + refused,
@@ -166,6 +175,8 @@ class Ingest:
         elif self.routes.hides:
             payload = b""
         kept = payload[:_MOST_KEPT]
+        if source >= 0 and self.routes.sources[source].identifiers and reason not in _OWN_WORDS:
+            detail = "withheld: the source has identifiers"
         as_it_arrived = topic.encode() == messages.topics[place] and kept == messages.payloads[place]
         return Reject(
             time_ms=self._now_ms,
@@ -174,9 +185,23 @@ class Ingest:
             reason=reason,
             detail=detail,
             payload=kept,
-            is_whole=as_it_arrived and messages.lengths[place] == len(kept),
+            is_whole=as_it_arrived
+            and messages.lengths[place] == len(kept)
+            and not (source >= 0 and self._decoders[source].keeps_state),
             retained=bool(messages.flags[place] & _RETAIN),
         )
+
+    def _refused_of(self, messages: Messages, part: "_Part") -> list[Reject]:
+        """Return one reject for each message and reason, however many readings it stands for."""
+        groups: dict[tuple[int, RejectReason], list[str]] = {}
+        for place, reason, detail in part.decoded.refused:
+            groups.setdefault((place, reason), []).append(detail)
+        found = []
+        for (place, reason), details in groups.items():
+            more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+            reject = self.reject(messages, int(part.places[place]), part.source, reason, details[0] + more)
+            found.append(replace(reject, is_part=True, count=len(details)))
+        return found
 
     def _rejects_of(self, messages: Messages, part: "_Part", faults: Sequence[Fault]) -> list[Reject]:
         return [
@@ -199,11 +224,14 @@ class Ingest:
             counts[name, "messages_received", ""] += 1
             counts[name, "messages_rejected", reject.reason] += 1
         for reject in refused:
-            counts[self._names[reject.source], "readings_rejected", reject.reason] += 1
+            counts[self._names[reject.source], "readings_rejected", reject.reason] += reject.count
         return +counts
 
     def _columns(self, parts: Sequence["_Part"]) -> tuple[NDArray[Any], ...]:
-        """Return source, place, series, value in the metric's unit, and time of all readings, in order of arrival."""
+        """Return the columns of all readings, in order of arrival.
+
+        They are source, place, series, value in the metric's unit, time, and whether that is relative to now.
+        """
         columns = [
             (
                 np.full(len(part.decoded.place), part.source),
@@ -211,13 +239,16 @@ class Ingest:
                 part.decoded.series,
                 self._converted(part),
                 part.decoded.time_ms,
+                np.zeros(len(part.decoded.place), np.bool_)
+                if part.decoded.about_now is None
+                else part.decoded.about_now,
             )
             for part in parts
         ]
         if len(columns) == 1:
             return columns[0]
         if not columns:
-            return tuple(np.empty(0, kind) for kind in (np.int64, np.int64, np.int32, np.float64, np.int64))
+            return tuple(np.empty(0, kind) for kind in (np.int64, np.int64, np.int32, np.float64, np.int64, np.bool_))
         joined = [np.concatenate(column) for column in zip(*columns, strict=True)]
         order = np.argsort(joined[1], kind="stable")
         return tuple(column[order] for column in joined)
@@ -227,13 +258,14 @@ class Ingest:
         if conversion is None:
             return part.decoded.value
         metric = self.routes.catalogue.series_metric[part.decoded.series]
-        value: NDArray[np.float64] = part.decoded.value * conversion.scale[metric] + conversion.offset[metric]
+        with np.errstate(over="ignore"):
+            value: NDArray[np.float64] = part.decoded.value * conversion.scale[metric] + conversion.offset[metric]
         return value
 
     def _repeated(
         self, messages: Messages, place: NDArray[np.int64], timeless: NDArray[np.bool_]
     ) -> tuple[NDArray[np.bool_], list[tuple[int, int]]]:
-        """Return which readings without a time were delivered before, and what to remember of the others."""
+        """Return which readings timed at receipt were delivered before, and what to remember of the others."""
         repeated = np.zeros(len(place), np.bool_)
         deliveries = []
         for number in np.unique(place[timeless]).tolist():
@@ -245,7 +277,7 @@ class Ingest:
                 repeated |= timeless & (place == number)
             else:
                 deliveries.append((packet_id, checksum))
-        self._deliveries.remember(deliveries)
+                self._deliveries.remember(deliveries[-1:])
         return repeated, deliveries
 
     def _unlearn(self, series: NDArray[np.int32]) -> None:

@@ -1,5 +1,6 @@
 """The configuration file: read it, check what its parts say about each other."""
 
+import re
 import zoneinfo
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -195,7 +196,7 @@ def _check_source(source: SourceSettings, where: str, settings: Settings, reader
     except ValueError as error:
         reader.report_at(f"{where}.topic", str(error))
         return
-    if payload.format == "sparkplug" and (source.topic.count("/") != 1 or not templates[0].text.startswith("spBv1.0/")):
+    if payload.format == "sparkplug" and not re.fullmatch(r"spBv1\.0/[^/+#{}]+", source.topic):
         reader.report_at(f"{where}.topic", "spBv1.0/GROUP, without the message type and what follows it")
     topic_fields = frozenset(templates[-1].fields)
     says = payload_says(source, topic_fields)

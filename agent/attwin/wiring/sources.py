@@ -72,7 +72,7 @@ def _source(settings: SourceSettings, kinds: Sequence[str], key: bytes) -> Sourc
         entity=settings.entity,
         metric=settings.metric,
         payload_says=says.entity or says.metric or settings.payload.format != "json" or bool(settings.payload.items),
-        entity_levels=("device", "node") if settings.payload.format == "sparkplug" else ("entity",),
+        entity_levels=("node", "device") if settings.payload.format == "sparkplug" else ("entity",),
         identifiers=frozenset(settings.identifiers),
         key=key,
         domain=settings.kind,
@@ -84,14 +84,14 @@ def _decoder(settings: SourceSettings, source: Source, routes: Routes, zone: Zon
     times = TimeReader(time_forms(payload), zone)
     names = {name: metric for metric, name in payload.values.items()}
     says = payload_says(settings, frozenset(source.templates[-1].fields))
-    hides_names = source.hides_entity and says.entity
+    hides_names = bool(source.identifiers)
     match payload.format:
         case "senml" | "senml-cbor":
             read = json_records() if payload.format == "senml" else cbor_records()
             pattern = name_pattern(payload.name, entity_elsewhere=not says.entity)
             return SenmlDecoder(read, pattern, names, routes, hides=hides_names)
         case "sparkplug":
-            return SparkplugDecoder(settings.topic, names, routes, hides=False)
+            return SparkplugDecoder(settings.topic, names, routes, hides=hides_names)
         case "csv":
             return CsvDecoder(
                 payload.columns,
@@ -129,8 +129,7 @@ def _hidden_fields(settings: SourceSettings, source: Source) -> list[str]:
     """Return the payload fields that hold identifiers."""
     if settings.payload.format not in OBJECT_FORMATS:
         return []
-    in_topic = {name for template in source.templates for name in template.fields} | {"entity"}
-    hidden = [name for name in settings.identifiers if name not in in_topic]
+    hidden = [name for name in settings.identifiers if name != "entity"]
     return [*hidden, settings.payload.entity] if source.hides_entity and settings.payload.entity else hidden
 
 
