@@ -27,7 +27,8 @@ from attwin.ports import NO_TIME_MS, Decoded, Fault
 _VERSION = 10
 _RELATIVE_S = 2.0**28
 """Smaller times are about now; RFC 8428, section 4.5.3."""
-_MOST_SHAPES = 256
+_MOST_SHAPES = 10_000
+_MOST_PATTERNS = 256
 _CBOR_LABELS = {
     -1: "bver", -2: "bn", -3: "bt", -4: "bu", -5: "bv", -6: "bs",
     0: "n", 1: "u", 2: "v", 3: "vs", 4: "vb", 5: "s", 6: "t", 7: "ut", 8: "vd",
@@ -146,7 +147,8 @@ class SenmlDecoder:
         self._metrics = metrics
         self._routes = routes
         self._hides = hides
-        self._shapes: dict[object, _Shape] = {}
+        self._shapes: dict[tuple[int, str | None, int], _Shape] = {}
+        self._patterns: dict[object, int] = {}
         self._generation = routes.generation
 
     keeps_state = False
@@ -253,15 +255,22 @@ class SenmlDecoder:
         Raises:
             ValueError: The pack is empty, of another version, or a name is missing.
         """
-        # a record without a value is not resolved, so it matters which ones have none
-        key = (id(scope), *[(r.bn, r.n, r.bu, r.u, r.bver, r.v is None and not _means(r)) for r in pack])
+        first, rest = pack[0] if pack else Record(), pack[1:]
+        # devices differ by their base name, and send packs of one pattern; a record without a value is not resolved
+        pattern = (
+            _names(first)[1:],
+            *[(r.bn, r.n, r.bu, r.u, r.bver, r.v is None and not _means(r)) for r in rest],
+        )
+        known = self._patterns.setdefault(pattern, len(self._patterns))
+        key = (id(scope), first.bn, known)
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._compile(scope, pack)
-            if len(self._shapes) >= _MOST_SHAPES:
+            if len(self._shapes) >= _MOST_SHAPES or len(self._patterns) > _MOST_PATTERNS:
                 self._shapes.clear()
+                self._patterns.clear()
             # there may be room for another entity tomorrow
-            if all(reason != RejectReason.ENTITY_LIMIT for reason, _ in shape.problems.values()):
+            elif all(reason != RejectReason.ENTITY_LIMIT for reason, _ in shape.problems.values()):
                 self._shapes[key] = shape
         return shape
 
@@ -305,6 +314,12 @@ class SenmlDecoder:
         if way is None:
             return RejectReason.WRONG_UNIT, f"`{unit}` cannot become `{wanted.unit}` of `{wanted.name}`"
         return series, *way
+
+
+def _names(record: Record) -> tuple[object, ...]:
+    """Return what decides how a record is resolved, its base name first."""
+    valueless = record.v is None and not _means(record)
+    return record.bn, record.n, record.bu, record.u, record.bver, valueless
 
 
 def _means(record: Record) -> bool:
