@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO_SECONDS ?= 30
 
-.PHONY: demo test check lint bench clean
+.PHONY: demo test check lint bench faults clean
 
 demo: $(VENV)/.demo
 	$(BIN)/attwin demo --seconds $(DEMO_SECONDS)
@@ -22,6 +22,13 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev tools
 	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/load.py cpu senml latency writes syscalls growth
+
+# the long loops; about ten minutes
+faults: $(VENV)/.dev tools
+	rm -f faults.jsonl
+	ATTWIN_FAULTS=faults.jsonl $(BIN)/pytest -m "slow or not slow" tests/e2e tests/adapters/test_salvage.py $(PYTEST_ARGS)
+	$(BIN)/python tests/support/faults_table.py faults.jsonl
 
 # what the tests need beside Python: a real broker, and clocks that can be set
 .PHONY: tools

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import socket
 import struct
+import threading
 from itertools import pairwise
 
 import paho.mqtt.client as mqtt
@@ -266,3 +267,54 @@ def test_a_broker_that_accepts_and_says_nothing_is_given_up() -> None:
 
         assert link.fileno() is None
         assert "does not answer as a broker does" in link.problem()
+
+
+def test_messages_of_two_connections_are_taken_apart() -> None:
+    """What was read before a connection was lost keeps its connection's number."""
+    link = a_link(FakeClock())
+    for connection, topic in ((1, b"old"), (2, b"new")):
+        link.connections = connection
+        link._client.messages.topics.append(topic)
+        if connection == 1:
+            link.on_lost()
+
+    taken = [link.take(), link.take()]
+
+    assert [(messages.connection, messages.topics) for messages in taken] == [(1, [b"old"]), (2, [b"new"])]
+    assert link.waiting() == 0
+
+
+def test_a_client_that_hears_nothing_is_replaced_and_what_was_read_stays() -> None:
+    """Three periods of keep-alive without a byte: whatever paho thinks, it is time for another client."""
+    clock, rig = FakeClock(), Rig()
+    link = a_link(clock)
+    link._client._sock, link._accepted = rig.client._sock, True
+    link._client.messages.topics.append(b"read")
+    before = link._client
+    clock.ticks_ms += link.address.keepalive_s * 3_000 + 1
+
+    link.tick()
+
+    assert link._client is not before
+    assert not link.is_up()
+    assert "nothing was heard" in link.problem()
+    assert link.take().topics == [b"read"]
+    before._sock = None
+    rig.close()
+
+
+def test_a_connection_attempt_that_does_not_end_is_given_up() -> None:
+    """A name server that never answers costs a thread that waits, and nothing else."""
+    clock = FakeClock()
+    link = a_link(clock)
+    hold = threading.Event()
+    link._client.connect = lambda *_a, **_k: hold.wait()  # type: ignore[assignment,method-assign] # a connect that hangs
+    link.tick()
+    before = link._client
+    clock.ticks_ms += 61_000
+
+    link.tick()
+
+    assert link._client is not before
+    assert "has not ended" in link.problem()
+    hold.set()

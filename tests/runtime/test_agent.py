@@ -11,7 +11,7 @@ from attwin.core.routes import Routes, Source
 from attwin.core.rules import Rule
 from attwin.core.topics import compile_template
 from attwin.core.types import Reason
-from attwin.runtime.agent import COMMIT_MS, LINGER_MS, Agent
+from attwin.runtime.agent import COMMIT_MS, FRUGAL_COMMIT_MS, LINGER_MS, Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.deliver import deliver
 from attwin.runtime.ingest import Ingest
@@ -39,7 +39,7 @@ FORGET_MS = 100_000
 class House:
     """An agent among fakes."""
 
-    def __init__(self, *, inflight: int = 20, up: bool = True) -> None:
+    def __init__(self, *, inflight: int = 20, up: bool = True, commit_ms: int = COMMIT_MS) -> None:
         self.refilled: list[dict[tuple[str, str], int]] = []
         self.clock = FakeClock(T0_MS + 10**9)
         self.sensors = FakeSensors(self.clock)
@@ -64,6 +64,7 @@ class House:
             alert_log=self.log,
             sources=["s"],
             inflight=inflight,
+            commit_ms=commit_ms,
             health_every_ms=60_000,
             forget_after_ms=FORGET_MS,
             lasting=frozenset({"kept"}),
@@ -84,14 +85,14 @@ class House:
 
 def test_a_message_is_acknowledged_after_its_commit_and_not_before() -> None:
     """The order is: process after the linger, commit after the commit time, acknowledge."""
-    house = House()
+    house = House(commit_ms=FRUGAL_COMMIT_MS)
     house.reading(20.0, number=7)
 
     house.step()
     house.step(LINGER_MS)
     assert (house.sensors.waiting(), house.store.commits, house.sensors.acknowledged) == (0, [], [])
 
-    house.step(COMMIT_MS - LINGER_MS)
+    house.step(FRUGAL_COMMIT_MS - LINGER_MS)
     assert len(house.store.commits) == 1
     assert house.sensors.acknowledged == [7]
 
@@ -136,7 +137,6 @@ def test_acknowledgements_do_not_cross_a_reconnection() -> None:
     """What came over an older connection is stored but not acknowledged on the new one."""
     house = House()
     house.reading(20.0, number=3)
-    house.step(LINGER_MS)
     house.sensors.number = 2
 
     house.step(COMMIT_MS)
@@ -336,7 +336,7 @@ def test_a_believed_jump_of_the_clock_mends_what_is_stored() -> None:
     rig.clock.jump = Jump(5_000, "")
     rig.agent._next_tick_ms = 0
 
-    rig.step(50)
+    rig.step(LINGER_MS)
 
     assert len(rig.store.commits) == 1
     assert rig.store.mended == [rig.clock.offset_ms]

@@ -118,6 +118,7 @@ class FakeSensors(FakeLink):
         """Let a message arrive."""
         if not len(self._messages):
             self._messages.received_ms = self._clock.monotonic_ms()
+        self._messages.connection = self.number
         self._messages.topics.append(topic.encode())
         self._messages.payloads.append(payload)
         self._messages.lengths.append(len(payload))
@@ -127,7 +128,6 @@ class FakeSensors(FakeLink):
     def take(self) -> Messages:
         """Return what arrived."""
         taken, self._messages = self._messages, Messages()
-        taken.connection = self.number
         return taken
 
     def waiting(self) -> int:

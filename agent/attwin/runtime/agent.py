@@ -2,7 +2,8 @@
 
 A round is processed when its oldest message has waited ``LINGER_MS`` or half of the in-flight window is here; it is
 committed when its oldest message is ``COMMIT_MS`` old, half of the window waits, or an alert changed. Only then
-are its messages acknowledged.
+are its messages acknowledged. Where few messages come, they are let gather for ``GATHER_MS`` before the next read:
+waking up for each of them would cost more than all that is done with it.
 """
 
 import contextlib
@@ -38,7 +39,8 @@ from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import Taken, Twin
 
-LINGER_MS = 20
+GATHER_MS = 20
+LINGER_MS = 80
 COMMIT_MS = 100
 FRUGAL_COMMIT_MS = 1_000
 MOST_BATCH = 2_000
@@ -131,6 +133,7 @@ class Agent:
         self._watched: list[Watched] = []
         self._sources = tuple(sources)
         self._commit_ms = commit_ms
+        self._read_from_ms = 0
         self._stalled = ""
         self._mend_from_ms: int | None = None
         self._upkeep_from_ms = 0
@@ -167,28 +170,38 @@ class Agent:
         for link in (self.sensors, self.uplink):
             descriptor = link.fileno() if link else None
             if link and descriptor is not None:
-                if link.wants_read():
+                if link.wants_read() and (link is not self.sensors or self._gathered()):
                     readers[descriptor] = link.on_readable
                 if link.wants_write():
                     writers[descriptor] = link.on_writable
         for watched in self._watched:
             readers |= {descriptor: partial(watched.on_ready, descriptor) for descriptor in watched.filenos()}
             writers |= {descriptor: partial(watched.on_ready, descriptor) for descriptor in watched.writers()}
+        waiting = self.sensors.waiting()
         readable, writable, _ = select.select(list(readers), list(writers), [], timeout_ms / 1000)
         for descriptor in readable:
             readers[descriptor]()
+        read = self.sensors.waiting() - waiting
+        if 0 < read < self._batch // 2:
+            self._read_from_ms = self.clock.monotonic_ms() + GATHER_MS
         for descriptor in writable:
             writers[descriptor]()
+
+    def _gathered(self) -> bool:
+        """Return whether messages have had their time to gather."""
+        return self.clock.monotonic_ms() >= self._read_from_ms
 
     def _timeout_ms(self) -> int:
         now = self.clock.monotonic_ms()
         until = [self._next_tick_ms]
+        if now < self._read_from_ms:
+            until.append(self._read_from_ms)
         if self.sensors.waiting() and not self._is_holding():
             until.append(self.sensors.waiting_since_ms() + LINGER_MS)
         if self._stalled:
             until.append(self._retry_ms)
         elif self._round.started_ms is not None:
-            until.append(self._round.started_ms + self._commit_ms)
+            until.append(self._round.started_ms + self._commit_ms - GATHER_MS)
         return max(0, min(until) - now)
 
     def _step(self) -> None:
@@ -321,7 +334,9 @@ class Agent:
             return True
         if current.started_ms is None:
             current.started_ms = now
-        return bool(current.alerts) or current.messages >= self._batch or now - current.started_ms >= self._commit_ms
+        # a commit that is due before the next read is due now
+        age_ms = now - current.started_ms + GATHER_MS
+        return bool(current.alerts) or current.messages >= self._batch or age_ms >= self._commit_ms
 
     def _commit(self, *, now_ms: int | None = None) -> None:
         """Make the round durable, then acknowledge its messages. Where the disk refuses, hold all of it."""
