@@ -190,7 +190,9 @@ def test_a_salvage_that_is_interrupted_is_done_at_the_next_start(
     assert store.waiting_outgoing() == 49
     assert len(set_aside(path)) == 1
     store.close()
-    assert reopened(path).salvaged is None
+    again = reopened(path)
+    assert again.salvaged is None
+    again.close()
 
 
 def test_a_store_whose_journal_is_gone_counts_on(tmp_path: Path) -> None:

@@ -290,7 +290,8 @@ class SqliteStore:
         for (body,) in self._connection.execute(
             "select deliveries from journal where length(deliveries) > 0 order by id desc limit ?", (horizon,)
         ):
-            found = np.frombuffer(body, _DELIVERIES).tolist() + found
+            rows = np.frombuffer(body, _DELIVERIES)
+            found = [*zip(rows["packet_id"].tolist(), rows["checksum"].tolist(), strict=True), *found]
             if len(found) >= horizon:
                 break
         deliveries = Deliveries(horizon)

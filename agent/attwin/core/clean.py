@@ -15,6 +15,8 @@ from attwin.core.types import Quality, ReadingBatch, Reason
 
 _TIME_BITS = 44
 _FAR_MS = 2**62
+# numpy takes a plain flag for an int64, which does not go into a column of uint16
+_STEP, _STUCK = np.uint16(Reason.STEP), np.uint16(Reason.STUCK)
 RECENT_READINGS = 65_536
 """The horizon within which a reading of the same series and time is known to be a duplicate [readings]."""
 
@@ -195,9 +197,9 @@ class History:
         change = np.abs(value - self.value[series])
         near = known & newer & (change <= self._deadband[number])
         suppressed[part] = near & (time_ms - self.time_ms[series] < self._heartbeat_ms[number])
-        reason[part[known & newer & (change > self._step[number])]] |= Reason.STEP
+        reason[part[known & newer & (change > self._step[number])]] |= _STEP
         same = known & (change == 0)
-        reason[part[newer & same & (time_ms - self.since_ms[series] >= self._stuck_ms[number])]] |= Reason.STUCK
+        reason[part[newer & same & (time_ms - self.since_ms[series] >= self._stuck_ms[number])]] |= _STUCK
         fresh = newer & ~same
         self.since_ms[series[fresh]] = time_ms[fresh]
         kept = newer & ~suppressed[part]
