@@ -603,3 +603,13 @@ def test_no_reject_holds_an_identifier(tmp_path: Path, source: str, topic: str, 
     assert "alice" not in reject.detail
     if "mail" not in source or payload.startswith(b'"'):
         assert b"alice" not in reject.payload + reject.topic.encode()
+
+
+def test_a_state_that_says_nothing_is_no_reading_wherever_it_stands(tmp_path: Path) -> None:
+    """A whole payload may be `unavailable` where an object is usual."""
+    own = Source(tmp_path, "{topic: 'z/{entity}', kind: room, payload: {format: state}}")
+
+    taken = own.take(("z/door", b"unavailable"))
+
+    assert (own.readings(taken), taken.rejects) == ([], [])
+    assert sums_hold(taken)

@@ -204,9 +204,28 @@ def test_a_backup_of_a_running_agent_can_be_restored(site: Site, tmp_path: Path)
         done = site.run("restore", str(copy), "--json")
         assert done.returncode == 0, done.stderr
         assert Path(json.loads(done.stdout)["set_aside"]).is_file()
+        assert "replaced" in done.stdout
+        assert site.run("restore", str(site.database)).returncode == 1
         site.agent.start()
         assert site.agent.ask("twin", "show", "lab")["co2"] == 700.0
         assert site.agent.status()["store"] != store
         site.audit()
         site.agent.stop()
     assert site.run("restore", str(site.path)).returncode == 1
+
+
+def test_replaying_does_not_multiply_rejects(site: Site) -> None:
+    """A message with two reasons has two rejects and is taken once; numbers are never given twice."""
+    pack = '[{"n": "lab/noise", "v": 1}, {"n": "lab/co2", "u": "Cel", "v": 2}]'
+    with site.agent, Client(site.broker.port) as sensor:
+        sensor.publish(f"{site.base}/senml", pack)
+        site.agent.wait_for("messages_received", 1)
+        for _ in range(3):
+            before = [row["reject"] for row in site.agent.rows("rejects", "list")]
+            assert len(before) == 2
+            assert site.run("rejects", "replay", "--all").returncode == 0
+            after = [row["reject"] for row in site.agent.rows("rejects", "list")]
+            assert len(after) == 2
+            assert not set(before) & set(after)
+        site.audit()
+        site.agent.stop()

@@ -41,8 +41,14 @@ def test_nothing_to_read_is_said(tmp_path: Path, mosquitto: Mosquitto) -> None:
     silent = init(tmp_path, "--broker", mosquitto.url, "--topic", "nobody/here", "--seconds", "0.3")
     away = init(tmp_path, "--broker", "mqtt://127.0.0.1:1", "--seconds", "0.3")
     wrong = init(tmp_path, "--broker", "http://x", "--seconds", "0.3")
+    secret = init(tmp_path, "--broker", mosquitto.url.replace("mqtt:", "mqtts:"), "--seconds", "0.3")
+    odd = init(tmp_path, "--broker", mosquitto.url, "--topic", "a/#/b", "--seconds", "0.3")
+    name = init(tmp_path, "--broker", mosquitto.url, "--gateway", "a b/c", "--seconds", "0.3")
 
-    assert [done.returncode for done in (silent, away, wrong)] == [1, 1, 1]
+    assert [done.returncode for done in (silent, away, wrong, secret, odd, name)] == [1, 1, 1, 1, 1, 2]
+    assert "without TLS" in secret.stderr
+    assert "is no topic filter" in odd.stderr
+    assert "Traceback" not in odd.stderr
     assert "none with a reading" in silent.stderr
     assert "is a broker running there" in away.stderr
     assert not (tmp_path / "attwin.yaml").exists()

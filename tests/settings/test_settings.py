@@ -124,6 +124,12 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         ),
         pytest.param(
             "sensors/{entity}/{metric}\n",
+            "sensors/{person}/{entity}/{metric}\n    identifiers: [persn]\n",
+            "did you mean `person`?",
+            id="an identifier that is misspelt",
+        ),
+        pytest.param(
+            "sensors/{entity}/{metric}\n",
             "spBv1.0/+\n    payload: {format: sparkplug}\n",
             "spBv1.0/GROUP",
             id="a wildcard for a group",

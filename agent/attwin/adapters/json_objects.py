@@ -93,6 +93,8 @@ class ObjectDecoder:
 
     def _take_item(self, rows: Rows, place: int, scope: Scope, item: object, common: object) -> None:
         shape = self._shape
+        if shape.words and isinstance(item, str) and item.strip().lower() in _NO_STATE:
+            return
         own = at(item, shape.time)
         try:
             time_ms = self._times.read(common if own is None else own)

@@ -68,7 +68,11 @@ class Watcher:
             self._refusal = f"the broker refuses: {reason}"
             self._answered.set()
             return
-        client.subscribe(topic_filter, 1)
+        try:
+            client.subscribe(topic_filter, 1)
+        except ValueError:
+            self._refusal = f"`{topic_filter}` is no topic filter such as sensors/# or sensors/+/co2"
+            self._answered.set()
 
     def _on_subscribe(
         self, _client: mqtt.Client, _data: object, _mid: int, answers: list[ReasonCode], _props: object

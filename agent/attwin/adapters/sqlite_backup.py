@@ -56,13 +56,17 @@ def restore_copy(copy: Path, database: Path) -> Path | None:
     Raises:
         StoreError: The copy is no database, or an agent is running.
     """
+    if not copy.is_file():
+        raise StoreError(f"{copy}: no such backup")
+    if database.exists() and copy.samefile(database):
+        raise StoreError(f"{copy}: is the database itself")
     with closing(open_reader(copy)) as source:
         _demand_whole(source, copy)
         lock = lock_database(database)
         aside = None
         try:
             if database.exists():
-                aside = set_aside(database)
+                aside = set_aside(database, "replaced")
                 finish(database)
             with closing(sqlite3.connect(database)) as target:
                 source.backup(target)

@@ -6,7 +6,17 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from attwin.adapters.sqlite_salvage import finish, is_damage, is_sound, note_damage, salvage, set_aside, unfinished
+from attwin.adapters.sqlite_salvage import (
+    as_text,
+    finish,
+    is_damage,
+    is_sound,
+    note_damage,
+    salvage,
+    schema_checksum,
+    set_aside,
+    unfinished,
+)
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
 _KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep")
@@ -59,11 +69,13 @@ def open_writer(path: Path, *, durability: str) -> Opened:
     try:
         aside = unfinished(path) or (None if not ours or not path.exists() or is_sound(path) else set_aside(path))
         connection = sqlite3.connect(path, isolation_level=None)
+        connection.text_factory = as_text
         if connection.execute("select count(*) from sqlite_master").fetchone() == (0,):
             connection.execute("pragma auto_vacuum = incremental")
         connection.executescript(_PRAGMAS)
         connection.execute(f"pragma synchronous = {durability}")
         _migrate(connection, path)
+        connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
         salvaged = salvage(aside, connection) if aside else None
         finish(path)
     except (sqlite3.Error, StoreError) as error:

@@ -95,9 +95,15 @@ _M002 = """
 alter table journal add column deliveries blob not null default x'';
 alter table journal add column boot integer not null default 0;
 
-alter table rejects add column is_whole integer not null default 0;
-alter table rejects add column is_part integer not null default 0;
-alter table rejects add column retained integer not null default 0;
+alter table rejects rename to old_rejects;
+create table rejects (
+    id integer primary key autoincrement, time_ms integer not null, source integer not null, topic text not null,
+    reason text not null, detail text not null, bytes integer not null, payload blob not null,
+    is_whole integer not null default 0, is_part integer not null default 0, retained integer not null default 0
+) strict;
+insert into rejects (id, time_ms, source, topic, reason, detail, bytes, payload)
+select id, time_ms, source, topic, reason, detail, bytes, payload from old_rejects;
+drop table old_rejects;
 
 alter table journal add column merged integer not null default 0;
 alter table outbox add column checksum blob not null default x'';

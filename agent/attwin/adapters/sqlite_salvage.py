@@ -1,6 +1,7 @@
 """Damaged databases: set aside, never deleted; all that can be read of one goes into a new one."""
 
 import contextlib
+import hashlib
 import logging
 import os
 import sqlite3
@@ -16,6 +17,8 @@ _SMALL = (
 )
 """Tables that are checked at each start; what matters most stands where it is saved first."""
 _LARGE = ("journal", "scores", "rollups")
+_ALWAYS = frozenset(("_sqlite_migrations", "meta", "entities", "series", "outbox", "alerts", "audit", "journal"))
+"""Tables that every version has."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PRIMARY = 0xFF
 # the view `audit_totals`, spelled out: a writer does not trust views with functions
@@ -35,6 +38,17 @@ def is_damage(error: sqlite3.Error) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY in _DAMAGE
 
 
+def as_text(raw: bytes) -> str:
+    """Return a text of the database; where a bit has flipped it may be none, which must not end the agent."""
+    return raw.decode(errors="replace")
+
+
+def schema_checksum(connection: sqlite3.Connection) -> str:
+    """Return the checksum of the schema, in which SQLite notices no bit that flips."""
+    rows = connection.execute("select type, name, tbl_name, sql from sqlite_master order by type, name").fetchall()
+    return hashlib.blake2b(repr(rows).encode(errors="replace"), digest_size=16).hexdigest()
+
+
 def note_damage(path: Path) -> None:
     """Remember, for the next start, that damage was found in a part that is not checked then."""
     with contextlib.suppress(OSError):
@@ -47,21 +61,31 @@ def is_sound(path: Path) -> bool:
         return False
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            connection.text_factory = as_text
             known = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+            if known and not known >= _ALWAYS:
+                # a name of the schema is damaged
+                return False
+            noted = connection.execute("select value from meta where name = 'schema'").fetchone() if known else None
+            if noted and noted[0] != schema_checksum(connection):
+                return False
             return all(
                 connection.execute(f"pragma quick_check({table})").fetchone() == ("ok",)
                 for table in _SMALL
                 if table in known
             )
+    except UnicodeError:
+        return False
     except sqlite3.Error as error:
-        if is_damage(error):
+        # "no such column" says so too: the table `meta` has had the same ones in every version
+        if is_damage(error) or "no such column" in str(error):
             return False
         raise
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, why: str = "corrupt") -> Path:
     """Move a database and what belongs to it aside, and return where it is now."""
-    aside = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    aside = path.with_name(f"{path.name}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     for ending in ("", "-wal", "-shm"):
         part = path.with_name(path.name + ending)
         if part.exists():
@@ -111,6 +135,7 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
         "update meta set value = cast(min(cast(value as integer), (select coalesce(max(id), 0) from journal)) as text) "
         "where name in ('audited_journal_id', 'rolled_journal_id')"
     )
+    connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
     for found in read_sums(connection):
         if found.difference:
             connection.execute(
@@ -141,7 +166,9 @@ def _open(aside: Path) -> sqlite3.Connection:
     """Open a damaged database as well as it goes: with its log where that can be read."""
     for options in ("mode=rw", "immutable=1"):
         connection = sqlite3.connect(f"{aside.absolute().as_uri()}?{options}", uri=True, isolation_level=None)
-        with contextlib.suppress(sqlite3.Error):
+        connection.text_factory = as_text
+        # a damaged schema can make the message of an error that is no text
+        with contextlib.suppress(sqlite3.Error, UnicodeError):
             connection.execute("select count(*) from sqlite_master").fetchone()
             return connection
         connection.close()
@@ -154,7 +181,7 @@ def _parts(
     """Yield the columns and rows of a table from its front, then from its back: damage costs what is between."""
     try:
         theirs = {str(row[1]) for row in source.execute(f"pragma table_info({table})")}
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeError):
         return
     info = target.execute(f"pragma table_info({table})").fetchall()
     columns = [str(row[1]) for row in info if row[1] in theirs]
@@ -168,7 +195,7 @@ def _parts(
 
 
 def _rows(source: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(sqlite3.Error, UnicodeError):
         yield from source.execute(query)
 
 

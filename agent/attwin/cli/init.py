@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from attwin.core.topics import is_id
 from attwin.settings.load import load_settings
 from attwin.wiring.discovering import listen, propose, write_new
 
@@ -36,6 +37,10 @@ def command(
     force: bool,
 ) -> None:
     """Listen to a broker for some seconds and write a commented configuration of what it saw."""
+    if gateway and not is_id(gateway):
+        raise click.BadParameter("1 to 64 letters, digits or any of . _ : ~ -", param_hint="--gateway")
+    if not out.parent.is_dir():
+        raise click.BadParameter(f"no folder {out.parent}", param_hint="--out")
     password = password_file.read_text(encoding="utf-8").rstrip("\n") if password_file else ""
     show = sys.stderr.isatty()
     with click.progressbar(length=1000, label="Listening", file=sys.stderr, hidden=not show) as bar:

@@ -58,7 +58,7 @@ def replay(config: Path, *, reason: str | None, numbers: tuple[int, ...], everyt
     Each is taken as if it arrived when it did. What is rejected again goes back into the ring.
     """
     if bool(numbers) + bool(reason) + everything != 1:
-        raise click.UsageError("name numbers of `attwin rejects list`, or --reason, or --all")
+        raise click.UsageError("exactly one of: numbers of `attwin rejects list`, --reason, --all")
     database = Path(load_settings(config).store.path)
     chosen = list(numbers) or [int(str(row["reject"])) for row in rejects_of(database, reason=reason, limit=None)]
     show = sys.stderr.isatty() and not as_json
@@ -68,5 +68,5 @@ def replay(config: Path, *, reason: str | None, numbers: tuple[int, ...], everyt
 
 
 def _short(text: object) -> str:
-    shown = str(text)
+    shown = str(text).replace("\r", "\\r").replace("\n", "\\n")
     return shown if len(shown) <= _MOST_TEXT else shown[: _MOST_TEXT - 3] + "..."

@@ -242,8 +242,14 @@ class Agent:
         if self._stalled:
             return {"error": f"the disk refuses for now: {self._stalled}"}
         kept = self.store.load_rejects(numbers)
+        taken: set[tuple[str, bytes, int]] = set()
         for reject in kept:
-            if reject.is_whole:
+            if not reject.is_whole:
+                continue
+            self._round.replayed.append(reject.number)
+            # one message may have several rejects, each with all of it
+            if (reject.topic, reject.payload, reject.time_ms) not in taken:
+                taken.add((reject.topic, reject.payload, reject.time_ms))
                 message = Messages(
                     topics=[reject.topic.encode()],
                     payloads=[reject.payload],
@@ -252,7 +258,6 @@ class Agent:
                     packet_ids=[0],
                 )
                 self._take(message, now_ms=reject.time_ms, taken_in_part=reject.is_part)
-                self._round.replayed.append(reject.number)
         replayed, stored = len(self._round.replayed), sum(map(len, self._round.stored))
         self._flush()
         return {"replayed": replayed, "stored": stored, "not_whole": len(kept) - replayed}

@@ -1,5 +1,6 @@
 """The configuration file: read it, check what its parts say about each other."""
 
+import difflib
 import re
 import zoneinfo
 from collections import Counter
@@ -258,6 +259,11 @@ def _check_identifiers(
     for index, name in enumerate(source.identifiers):
         if name == "metric":
             reader.report_at(f"{where}.identifiers[{index}]", "a metric is no identifier")
+        elif name not in topic_fields and (close := difflib.get_close_matches(name, topic_fields, n=1, cutoff=0.7)):
+            # a field of the payload may be called anything, but hardly almost like a level of the topic
+            reader.report_at(
+                f"{where}.identifiers[{index}]", f"`{name}` is no field of the topic; did you mean `{close[0]}`?"
+            )
         elif name not in topic_fields | {"entity"} and source.payload.format not in OBJECT_FORMATS:
             known = ", ".join(sorted(topic_fields | {"entity"}))
             reader.report_at(f"{where}.identifiers[{index}]", f"`{name}` is no field of the topic; known: {known}")

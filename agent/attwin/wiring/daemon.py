@@ -49,7 +49,7 @@ _SUBSCRIBED = "subscribed"
 STORE_DAMAGED = "store-damaged"
 """The rule of the alert that the database was set aside."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_LEAST_HORIZON = 100
+_LEAST_HORIZON = 4_096
 """How many deliveries are remembered at least, so that one that comes again is recognised."""
 
 

@@ -36,11 +36,12 @@ def listen(
     """
     parts = urlsplit(broker)
     try:
-        host, port = parts.hostname, parts.port or _PORTS[parts.scheme]
+        host, port = parts.hostname, _PORTS[parts.scheme] if parts.port is None else parts.port
     except (KeyError, ValueError):
         host = port = None
-    if not host or not port:
-        raise DataError(f"--broker is mqtt://host:port, not `{broker}`")
+    if not host or not port or parts.scheme not in _PORTS:
+        # a password must not leave in the clear because TLS was asked for
+        raise DataError(f"--broker is mqtt://host:port, without TLS, not `{broker}`")
     watcher = Watcher(host, port, topic, username=username, password=password)
     found: list[tuple[str, bytes]] = []
     started = time.monotonic()

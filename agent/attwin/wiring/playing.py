@@ -118,7 +118,10 @@ def play(
     """
     try:
         parts = urlsplit(broker.url)
-        host, port = parts.hostname, parts.port or _PORTS[parts.scheme]
+        host, port = parts.hostname, _PORTS[parts.scheme] if parts.port is None else parts.port
+        if parts.scheme not in _PORTS:
+            # a password must not leave in the clear because TLS was asked for
+            host = None
     except (ValueError, KeyError):
         host = port = None
     if not host or not port:
