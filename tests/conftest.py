@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.processes import Mosquitto
 
 sys.dont_write_bytecode = True
+
+# the first text of a fresh clone builds Hypothesis's table of characters, which takes a second
+settings.register_profile("attwin", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("attwin")
 
 
 @pytest.fixture(scope="session")
