@@ -613,3 +613,13 @@ def test_a_state_that_says_nothing_is_no_reading_wherever_it_stands(tmp_path: Pa
 
     assert (own.readings(taken), taken.rejects) == ([], [])
     assert sums_hold(taken)
+
+
+def test_an_empty_pack_is_none_even_after_an_empty_record(tmp_path: Path) -> None:
+    """A record that says nothing is a pack; no record is not."""
+    own = Source(tmp_path, SENML)
+
+    taken = own.take(("senml", b"[{}]"), ("senml", b"[]"), ("senml", b"[{}]"))
+
+    assert reasons(taken) == [RejectReason.NOT_DECODABLE]
+    assert sums_hold(taken)

@@ -255,7 +255,9 @@ class SenmlDecoder:
         Raises:
             ValueError: The pack is empty, of another version, or a name is missing.
         """
-        first, rest = pack[0] if pack else Record(), pack[1:]
+        if not pack:
+            raise ValueError("an empty pack")
+        first, rest = pack[0], pack[1:]
         # devices differ by their base name, and send packs of one pattern; a record without a value is not resolved
         pattern = (
             _names(first)[1:],
@@ -275,8 +277,6 @@ class SenmlDecoder:
         return shape
 
     def _compile(self, scope: Scope, pack: Sequence[Record]) -> _Shape:
-        if not pack:
-            raise ValueError("an empty pack")
         versions = {record.bver for record in pack if record.bver is not None}
         if len(versions) > 1 or max(versions, default=_VERSION) > _VERSION:
             raise ValueError(f"version {', '.join(map(str, sorted(versions)))}; {_VERSION} and older are known")
