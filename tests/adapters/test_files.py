@@ -6,15 +6,16 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from attwin.adapters.alert_file import AlertFile
-from attwin.adapters.arrays import pack_arrays, unpack_arrays
+from attwin.adapters.arrays import pack_arrays, pack_planes, unpack_arrays, unpack_planes
 from attwin.adapters.control_socket import ControlServer, ask
 from attwin.adapters.csv_table import read_table
 from attwin.core.errors import AgentAwayError, DataError
@@ -172,14 +173,26 @@ def test_a_wrong_csv_is_named_with_its_line(tmp_path: Path, text: str, message: 
         numbers_of(write(tmp_path, text))
 
 
-def test_packed_arrays_come_back_and_are_reproducible() -> None:
-    """The same arrays give the same bytes; garbage is refused."""
-    arrays = {"a.b": np.arange(5), "c": np.array([[1.5, np.nan]])}
+@pytest.mark.parametrize(
+    ("pack", "unpack", "complaint"),
+    [(pack_arrays, unpack_arrays, "not an .npz file"), (pack_planes, unpack_planes, "not a snapshot")],
+)
+def test_packed_arrays_come_back_and_are_reproducible(
+    pack: Callable[[Mapping[str, NDArray[np.generic]]], bytes],
+    unpack: Callable[[bytes], dict[str, NDArray[np.generic]]],
+    complaint: str,
+) -> None:
+    """The same arrays give the same bytes; garbage and a part are refused."""
+    arrays = {"a.b": np.arange(5), "c": np.array([[1.5, np.nan]]), "d": np.zeros(0, np.uint16)}
 
-    packed = pack_arrays(arrays)
+    packed = pack(arrays)
 
-    assert packed == pack_arrays(arrays)
-    for name, array in unpack_arrays(packed).items():
+    assert packed == pack(arrays)
+    found = unpack(packed)
+    assert list(found) == list(arrays)
+    for name, array in found.items():
         np.testing.assert_array_equal(array, arrays[name])
-    with pytest.raises(ValueError, match="npz"):
-        unpack_arrays(b"PK garbage")
+        assert array.dtype == arrays[name].dtype
+    for wrong in (b"PK garbage", b"", packed[: len(packed) // 2]):
+        with pytest.raises(ValueError, match=complaint):
+            unpack(wrong)

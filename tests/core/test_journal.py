@@ -63,6 +63,59 @@ def test_one_series_is_read_alone(rows: list[Row], key: int) -> None:
     assert rows_of(decode(encode_sorted(a_segment(rows)), key)) == sorted(own, key=lambda row: row[1])
 
 
+OLD_PLAIN = (
+    "010408030000000068e5cf8b0100007801636260606004622620fe026200c10b660686875522ebdc154d1cc0020c0c0d734a193a6c9e98d7"
+    "3181140a00b50000e07f08e2"
+)
+OLD_SORTED = (
+    "02020000000100000000000000010000001e00000002000000000000000200000037000000010404010000000068e5cf8b01000078016364"
+    "808306260106000244009401040802000000f469e5cf8b01000078016362606060026210f8c2c8c0f0b04a649dbba289c39c52860e9b27e6"
+    "752039460600777d0764"
+)
+OLD_ROWS = [
+    (2, 1_700_000_000_500, 20.13, 2, 0),
+    (1, 1_700_000_000_000, -0.0, 2, 16),
+    (2, 1_700_000_001_000, 1e300, 0, 1),
+]
+
+
+def test_segments_of_earlier_versions_are_read() -> None:
+    """As they were written, whole and one series alone."""
+    by_series = sorted(OLD_ROWS, key=lambda row: row[:2])
+
+    assert rows_of(decode(bytes.fromhex(OLD_PLAIN))) == OLD_ROWS
+    assert rows_of(decode(bytes.fromhex(OLD_SORTED))) == by_series
+    assert rows_of(decode(bytes.fromhex(OLD_SORTED), 2)) == by_series[1:]
+
+
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [
+        pytest.param([20.13, 19.5, -3.0], 18, id="decimals"),
+        pytest.param([float(np.float32(0.1)), 2.0**100], 4, id="single"),
+        pytest.param([0.1 + 0.2, 5e-324, -0.0], 8, id="double"),
+        pytest.param([2.0**31, np.inf], 4, id="too large for a decimal"),
+    ],
+)
+def test_values_keep_every_bit_in_the_smallest_form(values: list[float], form: int) -> None:
+    """The sign of a zero and the last bit of a sum included."""
+    body = encode(a_segment([(1, 0, value, 2, 0) for value in values]))
+
+    assert decode(body).value.view(np.int64).tolist() == np.array(values).view(np.int64).tolist()
+    assert body[2] == form
+
+
+def test_a_sorted_segment_is_read_in_part() -> None:
+    """A series that lies over the edge of a block comes whole; other blocks are not even decompressed."""
+    rows = [(key, time_ms, 1.0, 2, 0) for key in (1, 2, 3) for time_ms in range(4_000)]
+    body = bytearray(encode_sorted(a_segment(rows)))
+    body[-1] ^= 0xFF
+
+    assert rows_of(decode(bytes(body), 2)) == rows[4_000:8_000]
+    with pytest.raises(ValueError, match="not a journal segment"):
+        decode(bytes(body), 3)
+
+
 @pytest.mark.parametrize("make", [encode, encode_sorted])
 def test_damage_is_a_value_error(make: object) -> None:
     """A cut or a flipped byte anywhere is an error or, in a head, other readings; never another exception."""

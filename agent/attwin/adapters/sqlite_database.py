@@ -19,7 +19,7 @@ from attwin.adapters.sqlite_salvage import (
 )
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
-_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep")
+_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep", "m003_merged_position")
 _PRAGMAS = """
 pragma journal_mode = wal;
 pragma busy_timeout = 5000;

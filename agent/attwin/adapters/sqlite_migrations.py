@@ -151,6 +151,13 @@ create table boots (
 ) strict;
 """
 
+# an index of plain segments cost a page a commit; merging goes through the journal once, so a position does
+_M003 = """
+drop index journal_plain;
+
+insert into meta select 'merged_journal_id', cast(coalesce(max(id), 0) as text) from journal where merged = 1;
+"""
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -162,6 +169,12 @@ def m001_first_tables(db: Database) -> None:
 def m002_upkeep(db: Database) -> None:
     """Add what proves, mends and bounds: deliveries, boots, roll-ups, checksums, whole rejects."""
     _run(db, _M002)
+
+
+@MIGRATIONS()
+def m003_merged_position(db: Database) -> None:
+    """Write less a commit: where merging stands is a position."""
+    _run(db, _M003)
 
 
 def _run(db: Database, script: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from attwin.adapters.arrays import pack_arrays, unpack_arrays
+from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_database import as_store_error, open_writer
 from attwin.adapters.sqlite_upkeep import Keep, Upkeep
 from attwin.core.catalogue import Catalogue
@@ -254,7 +254,7 @@ class SqliteStore:
         self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int, missing_names: Callable[[int], str]
     ) -> None:
         """Replace the snapshot, tagged with the journal's position, and bring the audit and state tables up to it."""
-        body = pack_arrays(arrays)
+        body = pack_planes(arrays)
         position = int(self._one("select coalesce(max(id), 0) from journal"))
         with self._transaction():
             self._connection.execute(
@@ -282,7 +282,12 @@ class SqliteStore:
         row = self._connection.execute("select journal_id, checksum, body from snapshot").fetchone()
         if row is None or _checksum(row[2]) != row[1]:
             return {}, 0
-        return unpack_arrays(row[2]), int(row[0])
+        try:
+            return unpack_planes(row[2]), int(row[0])
+        except ValueError as error:
+            # that of an earlier version
+            log.warning("snapshot=unused problem=%r", str(error))
+            return {}, 0
 
     def load_deliveries(self, horizon: int) -> Deliveries:
         """Return the newest deliveries of messages without a time of their own."""

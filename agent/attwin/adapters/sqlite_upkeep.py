@@ -17,8 +17,9 @@ from attwin.core.journal import Segment, decode, encode_sorted, joined_segments,
 from attwin.core.rollup import roll_up
 from attwin.core.types import Quality
 
-_MOST_READINGS = 4_000
-"""Readings a slice; about 10 ms."""
+_MOST_ROLLED = 4_000
+_MOST_MERGED = 20_000
+"""Readings a slice of each sort; about 10 ms."""
 _MOST_ROWS = 200
 _MERGE_AFTER_MS = 3_600_000
 _HOUR_MS = 3_600_000
@@ -108,15 +109,18 @@ class Upkeep:
 
     def _roll_up(self) -> bool:
         """Add the next segments before the snapshot's position to the roll-ups."""
-        position = self._number("select cast(value as integer) from meta where name = 'rolled_journal_id'")
-        rows = self._slice("journal.id > ? and journal.id <= (select max(journal_id) from snapshot)", (position,))
+        rows = self._slice(
+            "journal.id > ? and journal.id <= (select max(journal_id) from snapshot)",
+            (self._position("rolled"),),
+            most=_MOST_ROLLED,
+        )
         if not rows:
             return False
         segments = [segment for _, segment in rows if segment is not None]
         with self._transaction():
             if segments:
                 self._add_rollups(joined_segments(segments))
-            self._connection.execute("update meta set value = ? where name = 'rolled_journal_id'", (str(rows[-1][0]),))
+            self._move("rolled", rows[-1][0])
         return True
 
     def _add_rollups(self, segment: Segment) -> None:
@@ -137,19 +141,19 @@ class Upkeep:
 
     def _merge(self, now_ms: int) -> bool:
         """Merge the oldest plain segments of one hour and one boot that are an hour old."""
-        rolled = self._number("select cast(value as integer) from meta where name = 'rolled_journal_id'")
+        merged = self._position("merged")
+        seen = min(self._position("audited"), self._position("rolled"))
         first = self._connection.execute(
-            "select id, created_ms, boot from journal where merged = 0 and id <= "
-            "(select min(cast(value as integer)) from meta where name in ('audited_journal_id', 'rolled_journal_id')) "
-            "order by id limit 1"
+            "select id, created_ms, boot from journal where id > ? and id <= ? order by id limit 1", (merged, seen)
         ).fetchone()
         if first is None or first[1] > now_ms - _MERGE_AFTER_MS:
             return False
         number, created_ms, boot = first
         hour_ends_ms = created_ms - created_ms % _HOUR_MS + _HOUR_MS
         rows = self._slice(
-            "merged = 0 and journal.id >= ? and journal.id <= ? and boot = ? and created_ms < ?",
-            (number, rolled, boot, hour_ends_ms),
+            "journal.id >= ? and journal.id <= ? and boot = ? and created_ms < ?",
+            (number, seen, boot, hour_ends_ms),
+            most=_MOST_MERGED,
             shift=False,
         )
         segments = [segment for _, segment in rows if segment is not None]
@@ -159,19 +163,20 @@ class Upkeep:
         *others, newest = [row for row, _ in rows]
         with self._transaction():
             self._connection.executemany("delete from journal where id = ?", [(row,) for row in others])
-            merged = joined_segments(segments) if segments else None
+            everything = joined_segments(segments) if segments else None
             self._connection.execute(
                 "update journal set merged = 1, counts = '[]', deliveries = x'', created_ms = ?, readings = ?, "
                 "body = ?, first_ms = ?, last_ms = ? where id = ?",
                 (
                     created_ms,
-                    len(merged.series_key) if merged else 0,
-                    encode_sorted(merged) if merged else b"",
-                    int(merged.time_ms.min()) if merged else None,
-                    int(merged.time_ms.max()) if merged else None,
+                    len(everything.series_key) if everything else 0,
+                    encode_sorted(everything) if everything else b"",
+                    int(everything.time_ms.min()) if everything else None,
+                    int(everything.time_ms.max()) if everything else None,
                     newest,
                 ),
             )
+            self._move("merged", newest)
             self._count(_DAMAGED, lost)
         return True
 
@@ -228,7 +233,7 @@ class Upkeep:
         return True
 
     def _slice(
-        self, condition: str, parameters: tuple[int, ...], *, shift: bool = True
+        self, condition: str, parameters: tuple[int, ...], *, most: int, shift: bool = True
     ) -> list[tuple[int, Segment | None]]:
         """Return the next segments, None for a damaged or an empty one, until there are enough readings."""
         found: list[tuple[int, Segment | None]] = []
@@ -239,7 +244,7 @@ class Upkeep:
             (*parameters, _MOST_ROWS),
         ):
             readings += count
-            if found and readings > _MOST_READINGS:
+            if found and readings > most:
                 break
             try:
                 segment = decode(body) if count else None
@@ -247,6 +252,13 @@ class Upkeep:
                 segment = None
             found.append((number, shifted(segment, shift_ms if shift else 0) if segment else None))
         return found
+
+    def _position(self, what: str) -> int:
+        """Return up to which number the journal has been through ``audited``, ``rolled`` or ``merged``."""
+        return self._number(f"select cast(value as integer) from meta where name = '{what}_journal_id'")
+
+    def _move(self, what: str, number: int) -> None:
+        self._connection.execute(f"update meta set value = ? where name = '{what}_journal_id'", (str(number),))
 
     def _count(self, reason: str, readings: int) -> None:
         if readings:

@@ -53,3 +53,20 @@ def newest_before(
     result = np.empty_like(exact)
     result[order] = exact
     return result
+
+
+def to_planes(column: NDArray[np.generic]) -> bytes:
+    """Return an array as byte planes: all lowest bytes, then all second ones. What changes slowly compresses so."""
+    if column.itemsize == 1:
+        return column.tobytes()
+    return np.ascontiguousarray(column).reshape(-1).view(np.uint8).reshape(-1, column.itemsize).T.tobytes()
+
+
+def from_planes(data: bytes, kind: np.dtype[np.generic], count: int, start: int = 0) -> NDArray[np.generic]:
+    """Return the column of ``count`` elements whose planes begin at ``data[start]``.
+
+    Raises:
+        ValueError: ``data`` ends before it.
+    """
+    planes = np.frombuffer(data, np.uint8, count * kind.itemsize, start)
+    return np.ascontiguousarray(planes.reshape(kind.itemsize, count).T).view(kind).reshape(count)

@@ -49,6 +49,10 @@ class Grid:
         if not len(entity):
             return np.zeros(0, np.bool_)
         self.newest_ms = grown(self.newest_ms, int(entity.max()) + 1, NEVER_MS)
+        newest = max(int(self.newest_ms[entity].max()), int(time_ms.max()))
+        if time_ms.min() // self._kind.step_ms >= (newest - self._kind.lateness_ms) // self._kind.step_ms:
+            # the oldest of them is on time even for the entity that is farthest
+            return np.zeros(len(entity), np.bool_)
         before = newest_before(entity, time_ms, self.newest_ms)
         return time_ms // self._kind.step_ms < self._first_open(before)
 

@@ -1,30 +1,41 @@
 """A segment of the journal: stored readings as compressed columns.
 
 A commit writes a plain segment, in order of arrival. Upkeep merges many of them into a sorted one: by series, each in
-order of time, with an index, so that the history of one series is read without the others.
+order of time, in blocks with an index, so that the history of one series is read without most of the others.
 
-Plain, little endian: version 1 u8, width of a time u8, width of a value u8, count u32, smallest time i64; then zlib of
-the columns: series key i32, time less the smallest u32 or u64, value f32 or f64 (whichever keeps every bit), quality
-u8, reason u16.
+Plain, little endian: version 3 u8, width of a time u8, form of the values u8, count u32, first time i64; then zlib of
+the columns, each as planes (all lowest bytes, then all second ones): series key less that of the reading before i32,
+time less that before i32 or i64, value, quality u8, reason u16. A value is f32, f64, or i32 times a power of ten,
+whichever is the first that keeps every bit.
 
-Sorted: version 2 u8, runs u32; for each run series key i64, count u32, bytes u32; then each run as a plain segment.
+Sorted: version 4 u8, blocks u32; for each block first and last series key i64, bytes u32; then each block as a plain
+segment.
+
+Before them there were version 1, plain without planes and differences, and version 2, sorted with a block a series.
 """
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.columns import from_planes, to_planes
 from attwin.core.types import Reason
 
 _HEAD = struct.Struct("<BBBIq")
 _SORTED_HEAD = struct.Struct("<BI")
-_PLAIN, _SORTED = 1, 2
+_OLD_PLAIN, _OLD_SORTED, _PLAIN, _SORTED = 1, 2, 3, 4
 _FAST = 1
-_RUN = np.dtype([("series_key", "<i8"), ("count", "<u4"), ("size", "<u4")])
+_BLOCK = np.dtype([("first_key", "<i8"), ("last_key", "<i8"), ("size", "<u4")])
+_OLD_RUN = np.dtype([("series_key", "<i8"), ("count", "<u4"), ("size", "<u4")])
+_BLOCK_READINGS = 4_096
+_FORMS = {4: "<f4", 8: "<f8", 16: "<i4", 17: "<i4", 18: "<i4", 19: "<i4"}
+"""How values are stored, by the form's number; from 16 on it is the power of ten more."""
+_FIRST_DECIMAL = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,37 +86,35 @@ def shifted(segment: Segment, shift_ms: int) -> Segment:
 def encode(segment: Segment) -> bytes:
     """Return the bytes of a plain segment; values keep every bit."""
     count = len(segment.series_key)
-    start = int(segment.time_ms.min()) if count else 0
-    offset = segment.time_ms - start
-    time_width = 4 if not count or int(offset.max()) < 2**32 else 8
-    with np.errstate(over="ignore"):
-        narrow = segment.value.astype(np.float32)
-    value_width = 4 if (narrow == segment.value).all() else 8
+    start = int(segment.time_ms[0]) if count else 0
+    passed = np.diff(segment.time_ms, prepend=start)
+    time_width = 4 if not count or int(np.abs(passed).max()) < 2**31 else 8
+    form, value = _stored_values(segment.value)
     columns = (
-        segment.series_key.astype("<i4").tobytes(),
-        offset.astype(f"<u{time_width}").tobytes(),
-        (narrow if value_width == 4 else segment.value).astype(f"<f{value_width}").tobytes(),  # noqa: PLR2004 -- bytes of a float
-        segment.quality.tobytes(),
-        segment.reason.astype("<u2").tobytes(),
+        np.diff(segment.series_key, prepend=0).astype("<i4"),
+        passed.astype(f"<i{time_width}"),
+        value,
+        segment.quality,
+        segment.reason.astype("<u2"),
     )
-    head = _HEAD.pack(_PLAIN, time_width, value_width, count, start)
-    return head + zlib.compress(b"".join(columns), _FAST)
+    head = _HEAD.pack(_PLAIN, time_width, form, count, start)
+    return head + zlib.compress(b"".join(to_planes(column) for column in columns), _FAST)
 
 
 def encode_sorted(segment: Segment) -> bytes:
     """Return the bytes of a sorted segment."""
-    order = np.lexsort((segment.time_ms, segment.series_key))
-    keys = segment.series_key[order]
-    starts = np.flatnonzero(np.append([True], keys[1:] != keys[:-1])) if len(keys) else np.empty(0, np.int64)
-    ends = np.append(starts[1:], len(keys)).astype(np.int64)
-    runs = [encode(segment.rows(order[a:b])) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-    index = np.zeros(len(runs), _RUN)
-    index["series_key"], index["count"], index["size"] = keys[starts], ends - starts, [len(run) for run in runs]
-    return _SORTED_HEAD.pack(_SORTED, len(runs)) + index.tobytes() + b"".join(runs)
+    ordered = segment.rows(np.lexsort((segment.time_ms, segment.series_key)))
+    starts = range(0, len(ordered.series_key), _BLOCK_READINGS)
+    blocks = [ordered.rows(slice(start, start + _BLOCK_READINGS)) for start in starts]
+    bodies = [encode(block) for block in blocks]
+    index = np.array(
+        [(b.series_key[0], b.series_key[-1], len(body)) for b, body in zip(blocks, bodies, strict=True)], _BLOCK
+    )
+    return _SORTED_HEAD.pack(_SORTED, len(blocks)) + index.tobytes() + b"".join(bodies)
 
 
 def decode(body: bytes, series_key: int | None = None) -> Segment:
-    """Return the segment that ``encode`` or ``encode_sorted`` made ``body`` of.
+    """Return the segment that ``encode`` or ``encode_sorted`` made ``body`` of, now or in an earlier version.
 
     Args:
         body: The bytes.
@@ -115,43 +124,75 @@ def decode(body: bytes, series_key: int | None = None) -> Segment:
         ValueError: ``body`` is not a segment.
     """
     try:
-        if body[:1] == bytes([_SORTED]):
-            return _decode_sorted(body, series_key)
-        segment = _decode_plain(body)
-    except (struct.error, zlib.error, TypeError, IndexError) as error:
-        raise ValueError(f"not a journal segment: {error}") from error
+        version = body[0]
+        segment = _decode_sorted(body, series_key) if version in (_SORTED, _OLD_SORTED) else _decode_plain(body)
+    except (struct.error, zlib.error, TypeError, IndexError, KeyError) as error:
+        raise ValueError(f"not a journal segment: {error!r}") from error
     return segment if series_key is None else segment.rows(np.flatnonzero(segment.series_key == series_key))
 
 
+def _stored_values(value: NDArray[np.float64]) -> tuple[int, NDArray[np.generic]]:
+    """Return the number of the first form that keeps every bit of the values, and them in it."""
+    bits = value.view(np.int64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for form in range(_FIRST_DECIMAL, max(_FORMS) + 1):
+            scale = 10.0 ** (form - _FIRST_DECIMAL)
+            scaled = np.rint(value * scale)
+            if (np.abs(scaled) < 2**31).all() and ((scaled.astype(np.int32) / scale).view(np.int64) == bits).all():
+                return form, scaled.astype("<i4")
+        narrow = value.astype("<f4")
+    if (narrow.astype(np.float64).view(np.int64) == bits).all():
+        return 4, narrow
+    return 8, value.astype("<f8")
+
+
 def _decode_sorted(body: bytes, series_key: int | None) -> Segment:
-    _version, count = _SORTED_HEAD.unpack_from(body)
-    index = np.frombuffer(body, _RUN, count, _SORTED_HEAD.size)
+    version, count = _SORTED_HEAD.unpack_from(body)
+    index = np.frombuffer(body, _BLOCK if version == _SORTED else _OLD_RUN, count, _SORTED_HEAD.size)
     ends = _SORTED_HEAD.size + index.nbytes + np.cumsum(index["size"], dtype=np.int64)
     if len(body) != (int(ends[-1]) if count else _SORTED_HEAD.size):
         raise ValueError(f"a journal segment of {len(body)} bytes, which its index does not say")
-    chosen = range(count) if series_key is None else np.flatnonzero(index["series_key"] == series_key).tolist()
-    found = [_decode_plain(body[int(ends[i]) - int(index["size"][i]) : int(ends[i])]) for i in chosen]
+    first, last = ("first_key", "last_key") if version == _SORTED else ("series_key", "series_key")
+    chosen = (
+        np.arange(count)
+        if series_key is None
+        else np.flatnonzero((index[first] <= series_key) & (series_key <= index[last]))
+    )
+    found = [_decode_plain(body[int(ends[i]) - int(index["size"][i]) : int(ends[i])]) for i in chosen.tolist()]
     return joined_segments(found) if found else _decode_plain(encode(_NOTHING))
 
 
 def _decode_plain(body: bytes) -> Segment:
-    version, time_width, value_width, count, start = _HEAD.unpack_from(body)
-    if version != _PLAIN:
-        raise ValueError(f"journal segment of version {version}; this agent reads {_PLAIN} and {_SORTED}")
+    version, time_width, form, count, start = _HEAD.unpack_from(body)
     raw = zlib.decompress(body[_HEAD.size :])
-    at = 0
-    columns = []
-    for kind in ("<i4", f"<u{time_width}", f"<f{value_width}", "u1", "<u2"):
-        columns.append(np.frombuffer(raw, kind, count, at))
-        at += columns[-1].nbytes
-    key, offset, value, quality, reason = columns
+    if version == _OLD_PLAIN:
+        key, time_ms, value, quality, reason = _columns(raw, f"<u{time_width}", f"<f{form}", count, np.frombuffer)
+        decimal = 1.0
+    elif version == _PLAIN:
+        key, time_ms, value, quality, reason = _columns(raw, f"<i{time_width}", _FORMS[form], count, from_planes)
+        key, time_ms = np.cumsum(key, dtype=np.int64), np.cumsum(time_ms, dtype=np.int64)
+        decimal = 10.0 ** max(0, form - _FIRST_DECIMAL)
+    else:
+        raise ValueError(f"journal segment of version {version}; this agent reads {_OLD_PLAIN} to {_SORTED}")
     return Segment(
         series_key=key.astype(np.int64),
-        time_ms=offset.astype(np.int64) + start,
-        value=value.astype(np.float64),
+        time_ms=time_ms.astype(np.int64) + start,
+        value=value.astype(np.float64) / decimal,
         quality=quality,
         reason=reason.astype(np.uint16),
     )
+
+
+def _columns(
+    raw: bytes, time: str, value: str, count: int, read: Callable[[bytes, np.dtype[Any], int, int], NDArray[Any]]
+) -> list[NDArray[Any]]:
+    """Return the columns that stand in ``raw`` one after the other."""
+    columns: list[NDArray[Any]] = []
+    at = 0
+    for kind in ("<i4", time, value, "u1", "<u2"):
+        columns.append(read(raw, np.dtype(kind), count, at))
+        at += columns[-1].nbytes
+    return columns
 
 
 _NOTHING = Segment(

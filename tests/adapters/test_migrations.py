@@ -1,0 +1,98 @@
+"""Facts about databases that earlier versions made: frozen as SQL, opened and used by this one."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from attwin.adapters.sqlite_store import SqliteStore
+from attwin.adapters.sqlite_upkeep import Keep
+from attwin.core.catalogue import Catalogue
+from attwin.core.journal import joined_segments
+from attwin.wiring.auditing import audit_of
+from support.builders import a_kind
+
+SCHEMAS = sorted((Path(__file__).parents[1] / "data" / "schemas").glob("*.sql"))
+READINGS = 40
+T0_MS = 1_700_000_000_000
+LATER_MS = 1_900_000_000_000
+
+
+def a_database(folder: Path, frozen: Path) -> Path:
+    """Return a database as an earlier version left it: 40 readings, an alert that ended, messages that wait."""
+    path = folder / "twin.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(frozen.read_text(encoding="utf-8"))
+    path.with_name("twin.db.lock").touch()
+    return path
+
+
+def opened(path: Path) -> SqliteStore:
+    """Open it as the agent does, with the kind that it knows, and never too large."""
+    catalogue = Catalogue([a_kind(metrics=("co2", "light"))], most_entities=10)
+    forever = 10**15
+    keep = Keep(
+        journal_ms=forever,
+        rollups_ms=forever,
+        scores_ms=forever,
+        alerts_ms=forever,
+        budget_bytes=forever,
+        free_bytes=0,
+    )
+    store = SqliteStore(path, catalogue, gateway="g", durability="full", keep=keep)
+    store.load_entities({"room": 0}, {}, now_ms=LATER_MS)
+    return store
+
+
+@pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)
+def test_nothing_of_an_earlier_version_is_lost(tmp_path: Path, frozen: Path) -> None:
+    """Readings, alerts, messages and rejects are there, the sums hold, and none of it is taken for damaged."""
+    path = a_database(tmp_path, frozen)
+    store = opened(path)
+    readings = joined_segments(list(store.segments_after(0)))
+
+    assert store.salvaged is None
+    assert readings.time_ms.tolist() == [T0_MS + 30_000 * number for number in range(READINGS)]
+    assert readings.value.tolist() == [1200.0 if number == 21 else 700.0 + number for number in range(READINGS)]
+    assert store.active_alerts() == []
+    assert store.next_alert() == 2
+    assert len(store.oldest_outgoing(100)) == store.waiting_outgoing() == 6
+    assert len(store.load_rejects([1, 2])) == 2
+    assert all(found.difference == 0 for found in audit_of(path))
+    store.close()
+
+
+@pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)
+def test_what_an_earlier_version_stored_is_rolled_up_and_merged(tmp_path: Path, frozen: Path) -> None:
+    """Its segments and the new ones go through the same upkeep."""
+    path = a_database(tmp_path, frozen)
+    store = opened(path)
+    while store.upkeep(now_ms=LATER_MS, times_are_final=True):
+        pass
+    merged = joined_segments(list(store.segments_after(0)))
+    store.close()
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("select sum(count) from rollups").fetchone() == (READINGS,)
+        assert connection.execute("select sum(merged), sum(readings) from journal").fetchone() == (1, READINGS)
+    assert max(merged.value.tolist()) == 1200.0
+    assert len(merged.value) == READINGS
+
+
+@pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)
+def test_all_ways_lead_to_one_schema(tmp_path: Path, frozen: Path) -> None:
+    """A migrated database has the tables, columns, indexes and views of a new one."""
+    path = a_database(tmp_path, frozen)
+    opened(path).close()
+    new = tmp_path / "new.db"
+    opened(new).close()
+
+    assert shape(path) == shape(new)
+
+
+def shape(path: Path) -> dict[str, object]:
+    """Return what a database has, with the columns of each."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = connection.execute("select type, name from sqlite_master where name not like 'sqlite_%'").fetchall()
+        return {f"{kind} {name}": connection.execute(f"pragma table_xinfo({name})").fetchall() for kind, name in names}
