@@ -69,7 +69,6 @@ class Messages:
         lengths: The length of each payload on the wire.
         flags: The first byte of each packet: DUP 0x08, QoS 0x06, RETAIN 0x01.
         packet_ids: 0 for QoS 0.
-        received_ms: When the first of them was read, by the monotonic clock.
         size: The bytes of all payloads.
         connection: The connection on which the packet ids mean something.
     """
@@ -79,7 +78,6 @@ class Messages:
     lengths: list[int] = field(default_factory=list)
     flags: list[int] = field(default_factory=list)
     packet_ids: list[int] = field(default_factory=list)
-    received_ms: int = 0
     size: int = 0
     connection: int = 0
 
@@ -197,10 +195,6 @@ class SensorLink(Link, Protocol):
 
     def waiting(self) -> int:
         """Return how many messages wait; ``take`` returns those of one connection."""
-        ...
-
-    def waiting_since_ms(self) -> int:
-        """Return when the oldest of them was read, by the monotonic clock."""
         ...
 
     def acknowledge(self, packet_ids: Sequence[int], connection: int) -> None:

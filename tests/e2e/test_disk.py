@@ -105,6 +105,24 @@ def test_a_full_disk_costs_nothing(site: Site) -> None:
     report("full disk", injected=1, sent=sent, lost=0, recovered_s=recovered_s)
 
 
+def test_a_start_on_a_full_disk_waits_for_space(site: Site) -> None:
+    """The agent says so, and goes on by itself when there is space; what came meanwhile is with the broker."""
+    topic = f"{site.base}/lab/co2"
+    with site.agent, Client(site.broker.port) as sensor:
+        sensor.publish(topic, "700")
+        site.agent.wait_for("readings_stored", 1)
+        site.agent.kill()
+        site.fill()
+        site.agent.start(wait=False)
+        wait_until(lambda: "store=stalled" in site.agent.log(), "the agent says that the disk is full")
+        sensor.publish(topic, "800")
+
+        (site.disk / "ballast").unlink()
+        site.agent.wait_for("readings_stored", 2)
+        assert not [found for found in audit_of(site.database) if found.difference]
+        site.agent.stop()
+
+
 def test_a_damaged_database_is_set_aside_and_told(site: Site) -> None:
     """The agent starts all the same, raises an alert, and the alert ends at the next start."""
     topic = f"{site.base}/lab/co2"

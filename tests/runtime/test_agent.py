@@ -11,8 +11,10 @@ from attwin.core.routes import Routes, Source
 from attwin.core.rules import Rule
 from attwin.core.topics import compile_template
 from attwin.core.types import Reason
-from attwin.runtime.agent import COMMIT_MS, FRUGAL_COMMIT_MS, LINGER_MS, Agent
+from attwin.ports import KeptReject
+from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
+from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
 from attwin.runtime.deliver import deliver
 from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher
@@ -42,7 +44,7 @@ class House:
     def __init__(self, *, inflight: int = 20, up: bool = True, commit_ms: int = COMMIT_MS) -> None:
         self.refilled: list[dict[tuple[str, str], int]] = []
         self.clock = FakeClock(T0_MS + 10**9)
-        self.sensors = FakeSensors(self.clock)
+        self.sensors = FakeSensors()
         self.uplink = FakeUplink(up=up)
         self.store = FakeStore()
         self.log = FakeAlertLog()
@@ -84,15 +86,15 @@ class House:
 
 
 def test_a_message_is_acknowledged_after_its_commit_and_not_before() -> None:
-    """The order is: process after the linger, commit after the commit time, acknowledge."""
+    """The order is: process at once, commit after the commit time, acknowledge."""
     house = House(commit_ms=FRUGAL_COMMIT_MS)
     house.reading(20.0, number=7)
 
     house.step()
-    house.step(LINGER_MS)
+    house.step(FRUGAL_COMMIT_MS - 1)
     assert (house.sensors.waiting(), house.store.commits, house.sensors.acknowledged) == (0, [], [])
 
-    house.step(FRUGAL_COMMIT_MS - LINGER_MS)
+    house.step(1)
     assert len(house.store.commits) == 1
     assert house.sensors.acknowledged == [7]
 
@@ -125,7 +127,7 @@ def test_an_alert_commits_at_once() -> None:
     house = House(inflight=10_000)
     house.reading(60.0)
 
-    house.step(LINGER_MS)
+    house.step(COMMIT_MS)
 
     (commit,) = house.store.commits
     assert [change.after.state for change in commit.alerts] == ["active"]
@@ -232,12 +234,83 @@ def test_a_stop_stores_and_acknowledges_what_was_read() -> None:
     assert (house.store.snapshots, house.store.closed) == (1, True)
 
 
+def test_a_stop_takes_what_every_connection_left() -> None:
+    """After a reconnection several connections may have left messages; each is stored."""
+    house = House()
+    house.sensors.arrive("s/e0/temperature", b"1", packet_id=0, flags=0x30)
+    house.sensors.number = 2
+    house.sensors.arrive("s/e0/temperature", b"2", packet_id=5)
+
+    house.agent.stopping = True
+    house.agent.run()
+
+    assert sum(len(commit.stored) for commit in house.store.commits) == 2
+    assert house.sensors.acknowledged == [5]
+
+
+def test_a_stop_tries_a_disk_that_refused_once_more() -> None:
+    """Space may have come back since the last try; what was held is stored and acknowledged."""
+    house = House()
+    house.store.refusal = StoreStalledError("full")
+    house.reading(20.0, number=4)
+    house.step(COMMIT_MS)
+    house.store.refusal = None
+
+    house.agent.stopping = True
+    house.agent.run()
+
+    assert house.sensors.acknowledged == [4]
+    assert house.store.snapshots == 1
+
+
+def test_an_entity_whose_readings_change_nothing_is_not_forgotten() -> None:
+    """One that only repeats itself is there all the same."""
+    house = House()
+    house.reading(20.0)
+    house.step(COMMIT_MS)
+    house.clock.pass_ms(FORGET_MS)
+    house.reading(20.0)
+    house.step(COMMIT_MS)
+
+    house.agent._forget_silent()
+
+    assert house.twin.catalogue.find("e0") is not None
+
+
+def test_a_reject_that_is_taken_again_is_not_heard_now() -> None:
+    """An old message does not make a silent entity look alive."""
+    house = House()
+    house.reading(20.0)
+    house.step(COMMIT_MS)
+    house.twin.staleness.silence([0])
+    payload = b'{"value": 21, "time": %d}' % (T0_MS + 5_000)
+    house.store.ring = [a_kept_reject(payload)]
+
+    answer = house.agent.replay_rejects([1])
+
+    assert answer == {"replayed": 1, "stored": 1, "not_whole": 0}
+    assert house.twin.staleness.stale[0]
+
+
+def a_kept_reject(payload: bytes) -> KeptReject:
+    """Return a whole reject of e0."""
+    return KeptReject(
+        number=1,
+        time_ms=T0_MS,
+        topic="s/e0/temperature",
+        payload=payload,
+        is_whole=True,
+        is_part=False,
+        retained=False,
+    )
+
+
 def test_an_unread_link_does_not_stop_the_agent() -> None:
     """With upstream away, readings are stored and alerts are queued all the same."""
     house = House(up=False)
     house.reading(60.0)
 
-    house.step(LINGER_MS)
+    house.step(COMMIT_MS)
 
     assert len(house.store.commits[0].drafts) == 2
     assert house.sensors.acknowledged == [1]
@@ -248,12 +321,12 @@ def test_a_silent_entity_is_forgotten_and_its_alert_ends() -> None:
     house = House()
     house.twin.catalogue.add("kept", 0)
     house.reading(60.0)
-    house.step(LINGER_MS)
+    house.step(COMMIT_MS)
     assert [facts.entity for facts in house.agent.book.active.values()] == ["e0"]
 
     house.clock.pass_ms(FORGET_MS + 1)
     house.agent._forget_silent()
-    house.agent._flush()
+    house.agent._committer.flush()
 
     assert [house.twin.catalogue.entity_ids[place] for place in house.twin.catalogue.live()] == ["kept"]
     assert house.agent.book.active == {}
@@ -336,7 +409,7 @@ def test_a_believed_jump_of_the_clock_mends_what_is_stored() -> None:
     rig.clock.jump = Jump(5_000, "")
     rig.agent._next_tick_ms = 0
 
-    rig.step(LINGER_MS)
+    rig.step(COMMIT_MS)
 
     assert len(rig.store.commits) == 1
     assert rig.store.mended == [rig.clock.offset_ms]
@@ -395,7 +468,7 @@ def test_what_is_held_is_bounded() -> None:
             house.reading(1.0, number=number + 1, after_ms=batch * 2_000 + number)
         house.step(30)
 
-    assert house.agent._round.messages == 4_000
+    assert house.agent._committer.round.messages == 4_000
     assert house.sensors.waiting() == 4_000
     house.store.refusal = None
     for _ in range(6):
@@ -406,7 +479,7 @@ def test_what_is_held_is_bounded() -> None:
 def test_a_stall_with_nothing_to_commit_ends_by_itself() -> None:
     """A snapshot that the disk refused must not leave the agent waiting for a message, nor spinning."""
     house = House()
-    house.agent._stall("full")
+    house.agent._committer.stall("full")
 
     assert house.agent._timeout_ms() > 0
     house.step(1_100)

@@ -106,37 +106,31 @@ class FakeLink:
 class FakeSensors(FakeLink):
     """Sensors whose messages a test queues."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.acknowledged: list[int] = []
         self.replies: list[tuple[str, bytes]] = []
         self.number = 1
-        self._clock = clock
-        self._messages = Messages()
+        self._messages: list[Messages] = []
 
     def arrive(self, topic: str, payload: bytes, *, packet_id: int = 1, flags: int = 0x32) -> None:
         """Let a message arrive."""
-        if not len(self._messages):
-            self._messages.received_ms = self._clock.monotonic_ms()
-        self._messages.connection = self.number
-        self._messages.topics.append(topic.encode())
-        self._messages.payloads.append(payload)
-        self._messages.lengths.append(len(payload))
-        self._messages.flags.append(flags)
-        self._messages.packet_ids.append(packet_id)
+        if not self._messages or self._messages[-1].connection != self.number:
+            self._messages.append(Messages(connection=self.number))
+        messages = self._messages[-1]
+        messages.topics.append(topic.encode())
+        messages.payloads.append(payload)
+        messages.lengths.append(len(payload))
+        messages.flags.append(flags)
+        messages.packet_ids.append(packet_id)
 
     def take(self) -> Messages:
-        """Return what arrived."""
-        taken, self._messages = self._messages, Messages()
-        return taken
+        """Return what arrived over the oldest connection."""
+        return self._messages.pop(0)
 
     def waiting(self) -> int:
         """Return how much arrived."""
-        return len(self._messages)
-
-    def waiting_since_ms(self) -> int:
-        """Return when the oldest arrived."""
-        return self._messages.received_ms
+        return sum(map(len, self._messages))
 
     def acknowledge(self, packet_ids: Sequence[int], connection: int) -> None:
         """Note acknowledgements of the current connection."""

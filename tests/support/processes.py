@@ -143,7 +143,7 @@ class Agent:
             self.process.kill()
             self.process.wait(10)
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
         """Start, and wait until it answers and has tried its broker."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -152,7 +152,8 @@ class Agent:
                 stderr=log,
                 env={**os.environ, **self.environment},
             )
-        wait_until(lambda: self.gone() or self._has_tried(), "the agent answers")
+        if wait:
+            wait_until(lambda: self.gone() or self._has_tried(), "the agent answers")
         assert not self.gone(), self.log()
 
     def gone(self) -> bool:

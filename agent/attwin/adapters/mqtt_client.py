@@ -57,8 +57,6 @@ class ReadAheadClient(mqtt.Client):
             return self._loop_rc_handle(mqtt.MQTT_ERR_CONN_LOST)
         self._last_bytes_received = mqtt.time_func()
         self.heard_ms = self._wall.monotonic_ms()
-        if not self.messages.topics:
-            self.messages.received_ms = self.heard_ms
         if self._skip:
             self._skip, data = max(0, self._skip - len(data)), data[self._skip :]
         self._rest = self._take_packets(self._rest + data if self._rest else data)

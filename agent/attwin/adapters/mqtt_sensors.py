@@ -86,10 +86,6 @@ class MqttSensorLink(MqttLink):
         """Return how many messages wait; ``take`` returns those of one connection."""
         return len(self._client.messages.topics) + sum(map(len, self._before))
 
-    def waiting_since_ms(self) -> int:
-        """Return when the oldest of them was read, by the monotonic clock."""
-        return (self._before[0] if self._before else self._client.messages).received_ms
-
     def _on_subscribe(
         self, _client: mqtt.Client, _data: object, _mid: int, answers: list[ReasonCode], _props: object
     ) -> None:

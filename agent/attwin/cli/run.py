@@ -3,17 +3,26 @@
 import logging
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from attwin.cli.options import config_option
-from attwin.core.errors import BundleError, SettingsError, StoreDamagedError
+from attwin.core.errors import BundleError, SettingsError, StoreDamagedError, StoreStalledError
 from attwin.settings.load import load_settings
 from attwin.settings.model import Settings
 
+if TYPE_CHECKING:
+    from attwin.wiring.daemon import Daemon
+
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_RETRY_S = 1.0
 _LEVELS = ("debug", "info", "warning", "error")
+
+log = logging.getLogger("attwin")
 
 
 class _LogFormat(logging.Formatter):
@@ -37,15 +46,8 @@ def command(config: Path, log_level: str) -> None:
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
     from attwin.wiring.daemon import Daemon  # noqa: PLC0415 -- heavy, and not needed for a wrong configuration
 
-    log = logging.getLogger("attwin")
-
     def build(settings: Settings) -> Daemon:
-        try:
-            return Daemon(settings, lambda: load_settings(config))
-        except StoreDamagedError as error:
-            # noted by now: a second try sets it aside
-            log.error("%s", error)
-            return Daemon(settings, lambda: load_settings(config))
+        return _patiently(lambda: Daemon(settings, lambda: load_settings(config)))
 
     try:
         daemon = build(settings)
@@ -65,3 +67,22 @@ def command(config: Path, log_level: str) -> None:
         except (BundleError, SettingsError) as error:
             log.error("reload=refused problem=%r; the configuration before it goes on", str(error))
             daemon = build(settings)
+
+
+def _patiently(build: "Callable[[], Daemon]") -> "Daemon":
+    """Build the agent; damage that is found meanwhile is mended, and a full disk is waited for."""
+    told, damaged = "", False
+    while True:
+        try:
+            return build()
+        except StoreDamagedError as error:
+            # noted by now: a second try sets it aside
+            if damaged:
+                raise
+            damaged = True
+            log.error("%s", error)
+        except StoreStalledError as error:
+            if str(error) != told:
+                told = str(error)
+                log.error("store=stalled problem=%r; the agent starts when the disk takes something again", told)
+            time.sleep(_RETRY_S)

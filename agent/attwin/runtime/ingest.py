@@ -23,6 +23,8 @@ _ENDLESS = "the value is not finite in the metric's unit"
 _SERIES_MASK = (1 << SOURCE_SHIFT) - 1
 
 Counts = Counter[tuple[str, str, str]]
+_Refused = tuple[int, int, RejectReason, str]
+"""A reading that was not taken: its source, its message, the counter, and what was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,18 +123,23 @@ class Ingest:
             part = _Part(index, places, decoder.decode(payloads, route[places] & _SERIES_MASK, now_ms))
             rejects += self._rejects_of(messages, part, part.decoded.faults)
             parts.append(part)
-        refused = [reject for part in parts for reject in self._refused_of(messages, part)]
+        refused = [
+            (part.source, int(part.places[place]), reason, detail)
+            for part in parts
+            for place, reason, detail in part.decoded.refused
+        ]
         source, place, series, value, time_ms, about_now = self._columns(parts)
         endless = ~np.isfinite(value)
         if endless.any():
             refused += [
-                replace(self.reject(messages, p, s, RejectReason.NOT_FINITE, _ENDLESS), is_part=True)
-                for p, s in zip(place[endless].tolist(), source[endless].tolist(), strict=True)
+                (s, p, RejectReason.NOT_FINITE, _ENDLESS)
+                for s, p in zip(source[endless].tolist(), place[endless].tolist(), strict=True)
             ]
             source, place, series, value, time_ms, about_now = (
                 column[~endless] for column in (source, place, series, value, time_ms, about_now)
             )
-        counts = self._counts(parts, rejects, refused)
+        partial = self._partial_rejects(messages, refused)
+        counts = self._counts(parts, rejects, partial)
         self._unlearn(series)
         timeless = time_ms == NO_TIME_MS
         received = timeless | about_now
@@ -150,7 +157,7 @@ class Ingest:
             batch=_marked(batch, messages, place, received),
             source=source,
             place=place,
-            rejects=rejects + refused,
+            rejects=rejects + partial,
             counts=counts,
             deliveries=deliveries,
             silent=[series for part in parts for series in part.decoded.silent],
@@ -191,15 +198,15 @@ class Ingest:
             retained=bool(messages.flags[place] & _RETAIN),
         )
 
-    def _refused_of(self, messages: Messages, part: "_Part") -> list[Reject]:
+    def _partial_rejects(self, messages: Messages, refused: Sequence[_Refused]) -> list[Reject]:
         """Return one reject for each message and reason, however many readings it stands for."""
-        groups: dict[tuple[int, RejectReason], list[str]] = {}
-        for place, reason, detail in part.decoded.refused:
-            groups.setdefault((place, reason), []).append(detail)
+        groups: dict[tuple[int, int, RejectReason], list[str]] = {}
+        for source, place, reason, detail in refused:
+            groups.setdefault((source, place, reason), []).append(detail)
         found = []
-        for (place, reason), details in groups.items():
+        for (source, place, reason), details in groups.items():
             more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-            reject = self.reject(messages, int(part.places[place]), part.source, reason, details[0] + more)
+            reject = self.reject(messages, place, source, reason, details[0] + more)
             found.append(replace(reject, is_part=True, count=len(details)))
         return found
 
@@ -267,7 +274,9 @@ class Ingest:
     ) -> tuple[NDArray[np.bool_], list[tuple[int, int]]]:
         """Return which readings timed at receipt were delivered before, and what to remember of the others."""
         repeated = np.zeros(len(place), np.bool_)
-        deliveries = []
+        deliveries: list[tuple[int, int]] = []
+        if not timeless.any():
+            return repeated, deliveries
         for number in np.unique(place[timeless]).tolist():
             packet_id = messages.packet_ids[number]
             if not packet_id:

@@ -20,9 +20,10 @@ from attwin.core.outgoing import alert_drafts, base_topic
 from attwin.core.routes import Source
 from attwin.core.rules import ATTENTION, Rule
 from attwin.ports import Commit
-from attwin.runtime.agent import COMMIT_MS, FRUGAL_COMMIT_MS, Agent
+from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.commands import Commands
+from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
 from attwin.settings.model import KindSettings, RuleSettings, Settings, StoreSettings

@@ -1,0 +1,50 @@
+"""What has been processed since the last commit."""
+
+from collections import Counter
+
+from attwin.core.outgoing import Draft, OutgoingMessage
+from attwin.core.types import ReadingBatch, Reject, joined
+from attwin.ports import AlertChange, Commit, ScoreRow
+
+
+class Round:
+    """What becomes durable together, and the messages that are acknowledged then.
+
+    Attributes:
+        started_ms: When the oldest of it arrived at the earliest, by the monotonic clock; None while it is empty.
+        unacknowledged: The packet ids of each connection.
+        messages: How many messages are in it.
+    """
+
+    def __init__(self) -> None:
+        self.started_ms: int | None = None
+        self.stored: list[ReadingBatch] = []
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        self.rejects: list[Reject] = []
+        self.replayed: list[int] = []
+        self.alerts: list[AlertChange] = []
+        self.scores: list[ScoreRow] = []
+        self.drafts: list[Draft] = []
+        self.delivered: list[OutgoingMessage] = []
+        self.deliveries: list[tuple[int, int]] = []
+        self.unacknowledged: list[tuple[int, list[int]]] = []
+        self.messages = 0
+
+    def is_empty(self) -> bool:
+        """Return whether there is nothing to make durable."""
+        return not (self.counts or self.alerts or self.scores or self.drafts or self.delivered)
+
+    def as_commit(self, now_ms: int) -> Commit:
+        """Return all of it as one commit."""
+        return Commit(
+            stored=joined(self.stored),
+            deliveries=self.deliveries,
+            counts=self.counts,
+            rejects=self.rejects,
+            replayed=self.replayed,
+            alerts=self.alerts,
+            scores=self.scores,
+            drafts=self.drafts,
+            delivered=self.delivered,
+            now_ms=now_ms,
+        )

@@ -1,0 +1,42 @@
+"""Facts about letting messages gather."""
+
+import pytest
+
+from attwin.runtime.gather import LONGEST_MS, SHORTEST_MS, Gather
+
+
+@pytest.mark.parametrize(
+    ("every_ms", "window", "hold_ms"),
+    [
+        pytest.param(5, 1_000, LONGEST_MS, id="a typical load waits longest"),
+        pytest.param(2, 1_000, 50, id="a round's worth"),
+        pytest.param(1, 1_000, 25, id="a thousand a second"),
+        pytest.param(0.1, 1_000, SHORTEST_MS, id="many wait shortest"),
+        pytest.param(1, 10, 10, id="no longer than the window takes"),
+    ],
+)
+def test_messages_gather_by_their_rate(every_ms: float, window: int, hold_ms: int) -> None:
+    """As long as a round of them takes to arrive, within bounds."""
+    gather, read = Gather(window, 0), 4 if every_ms >= 1 else 40
+
+    gather.note(read, round(read * every_ms))
+
+    assert gather.hold_ms == hold_ms
+
+
+def test_a_lonely_message_is_as_old_as_the_silence_before_it() -> None:
+    """So its commit is due at once, and the next read is not before the hold has passed."""
+    gather = Gather(1_000, 100)
+
+    gather.note(1, 5_000)
+
+    assert (gather.since_ms, gather.read_from_ms) == (100, 5_000 + LONGEST_MS)
+
+
+def test_half_of_the_window_does_not_wait() -> None:
+    """The broker waits for acknowledgements then."""
+    gather = Gather(20, 0)
+
+    gather.note(10, 1_000)
+
+    assert gather.hold_ms == 0
