@@ -149,7 +149,7 @@ class Agent:
         until = [self._next_tick_ms]
         if now < self._gather.read_from_ms:
             until.append(self._gather.read_from_ms)
-        commit_ms = self._committer.due_ms(self._gather.hold_ms)
+        commit_ms = self._committer.due_ms(self._gather.read_from_ms)
         if commit_ms is not None:
             until.append(commit_ms)
         return max(0, min(until) - now)
@@ -163,7 +163,7 @@ class Agent:
             self._round.delivered += deliver(self.store, self.uplink)
         if now >= self._next_tick_ms:
             self._tick(now)
-        commit_ms = self._committer.due_ms(self._gather.hold_ms)
+        commit_ms = self._committer.due_ms(self._gather.read_from_ms)
         if commit_ms is not None and now >= commit_ms:
             self._committer.commit()
 

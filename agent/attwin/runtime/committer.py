@@ -64,11 +64,11 @@ class Committer:
         """Return whether the disk refuses and as much is held as may be."""
         return bool(self.stalled) and self.round.messages >= _MOST_HELD
 
-    def due_ms(self, hold_ms: int) -> int | None:
+    def due_ms(self, next_read_ms: int) -> int | None:
         """Return when the next commit is due, by the monotonic clock; None while there is nothing to commit.
 
         Args:
-            hold_ms: How long nothing is read now: a commit that is due before the next read is due now.
+            next_read_ms: When more is read; a round that would be too old by then does not wait for it.
         """
         if self.stalled:
             return self.retry_ms
@@ -78,7 +78,8 @@ class Committer:
             self.round.started_ms = self._clock.monotonic_ms()
         if self.round.alerts or self.round.messages >= self._batch:
             return self.round.started_ms
-        return self.round.started_ms + self._commit_ms - hold_ms
+        deadline_ms = self.round.started_ms + self._commit_ms
+        return deadline_ms if next_read_ms < deadline_ms else self.round.started_ms
 
     def commit(self, *, now_ms: int | None = None) -> None:
         """Make the round durable, then acknowledge its messages. Where the disk refuses, hold all of it.
