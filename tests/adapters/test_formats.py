@@ -639,6 +639,27 @@ def test_a_deep_payload_with_identifiers_is_a_reject_without_them(tmp_path: Path
     assert sums_hold(taken)
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b'{"t": DEEP}', id="a value"),
+        pytest.param(b'{"t": 1, "time": DEEP}', id="a time"),
+        pytest.param(b"DEEP", id="all of it"),
+    ],
+)
+def test_a_value_of_any_depth_is_refused(tmp_path: Path, payload: bytes) -> None:
+    """Also one that could just be parsed, and is too deep to be quoted."""
+    own = Source(tmp_path, "{topic: 's/{entity}', kind: room, payload: {values: {temperature: t}}}")
+
+    for depth in range(700, 1_000):
+        deep = b"[" * depth + b"]" * depth
+        taken = own.take(("s/lab", payload.replace(b"DEEP", deep)), ("s/lab", b'{"t": 2}'))
+
+        assert len(taken.rejects) == 1
+        assert [value for _, _, value, _ in own.readings(taken)] == [2.0]
+        assert sums_hold(taken)
+
+
 def test_a_state_that_says_nothing_is_no_reading_wherever_it_stands(tmp_path: Path) -> None:
     """A whole payload may be `unavailable` where an object is usual."""
     own = Source(tmp_path, "{topic: 'z/{entity}', kind: room, payload: {format: state}}")

@@ -27,6 +27,13 @@ def at(tree: object, path: Path) -> object:
     return tree
 
 
+def shown(value: object, most: int = 40) -> str:
+    """Return the front of a value as a message quotes it; a list or an object, which may be deep, by its sort alone."""
+    if isinstance(value, dict):
+        return "an object"
+    return "a list" if isinstance(value, list) else repr(str(value)[:most])
+
+
 def masked_json(payload: bytes, hidden: Sequence[Path]) -> bytes:
     """Return a payload with stars in the place of hidden fields, whichever object they stand in; b"" for no JSON."""
     if not hidden:
