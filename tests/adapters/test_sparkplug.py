@@ -66,6 +66,15 @@ def test_data_before_a_birth_asks_for_a_rebirth_once(plant: Source) -> None:
     assert sums_hold(taken)
 
 
+@pytest.mark.parametrize("node", ["n%2B", "%23", "n%2Fx", "%00"])
+def test_a_node_that_no_topic_can_name_is_asked_nothing(plant: Source, node: str) -> None:
+    """A percent-encoded wildcard would make a topic that MQTT forbids, and publishing there ends the connection."""
+    taken = plant.take((f"spBv1.0/plant/NDATA/{node}", encode(seq=8)))
+
+    assert taken.replies == []
+    assert sums_hold(taken)
+
+
 def test_a_gap_in_the_sequence_asks_for_a_rebirth(plant: Source) -> None:
     """The sequence wraps from 255 to 0; a gap means that a birth may have been missed."""
     plant.take((NODE.format("NBIRTH"), BIRTH))
