@@ -660,6 +660,23 @@ def test_a_value_of_any_depth_is_refused(tmp_path: Path, payload: bytes) -> None
         assert sums_hold(taken)
 
 
+@pytest.mark.parametrize(
+    ("source", "topic", "payload"),
+    [
+        pytest.param(SENML, "senml", b'[{"LONG_": 1}]', id="a field"),
+        pytest.param(
+            "{topic: s, kind: room, payload: {entity: id, metric: q}}",
+            "s", b'{"id": "a", "q": "LONG", "value": "x"}', id="a metric",
+        ),
+    ],
+)  # fmt: skip
+def test_a_detail_is_short(tmp_path: Path, source: str, topic: str, payload: bytes) -> None:
+    """What it quotes may be as long as a payload, and the ring counts the bytes of topics and payloads only."""
+    (reject,) = Source(tmp_path, source).take((topic, payload.replace(b"LONG", b"x" * 60_000))).rejects
+
+    assert len(reject.detail) == 500
+
+
 def test_a_state_that_says_nothing_is_no_reading_wherever_it_stands(tmp_path: Path) -> None:
     """A whole payload may be `unavailable` where an object is usual."""
     own = Source(tmp_path, "{topic: 'z/{entity}', kind: room, payload: {format: state}}")

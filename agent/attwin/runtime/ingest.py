@@ -15,6 +15,7 @@ from attwin.core.types import Quality, ReadingBatch, Reason, Reject, RejectReaso
 from attwin.ports import NO_TIME_MS, Decoded, Decoder, Fault, Messages
 
 _MOST_KEPT = 4096
+_MOST_DETAIL = 500
 _RETAIN = 0x01
 _DUP = 0x08
 _OWN_WORDS = frozenset((RejectReason.LATE, RejectReason.TOO_LARGE, RejectReason.ENTITY_LIMIT))
@@ -183,7 +184,7 @@ class Ingest:
             source=source,
             topic=topic,
             reason=reason,
-            detail=detail,
+            detail=detail[:_MOST_DETAIL],
             payload=kept,
             is_whole=as_it_arrived
             and messages.lengths[place] == len(kept)
