@@ -182,6 +182,10 @@ def assess(metric: Metric, values: list[float], times_s: list[int], *, at_once: 
             {"deadband": 1.0, "step": 5.0}, [20, 40, 20.5], [5, 3, 6], [0, 0, 0], [0, 0, 1],
             id="a reading that comes late changes nothing",
         ),
+        pytest.param(
+            {"deadband": 1.0, "step": 5.0}, [1.7e308, -1.7e308, -1.7e308], [0, 1, 2], [0, Reason.STEP, 0], [0, 0, 1],
+            id="from one end of the numbers to the other",
+        ),
         pytest.param({}, [1, 1, 100], [0, 1, 2], [0, 0, 0], [0, 0, 0], id="no check"),
     ],
 )  # fmt: skip

@@ -194,7 +194,9 @@ class History:
         """Judge readings of as many series, and remember them."""
         series, value, time_ms = batch.series[part], batch.value[part], batch.time_ms[part]
         known, newer = self.time_ms[series] != NEVER_MS, time_ms > self.time_ms[series]
-        change = np.abs(value - self.value[series])
+        with np.errstate(over="ignore"):
+            # the way from one end of the numbers to the other is endless, and too great a change
+            change = np.abs(value - self.value[series])
         near = known & newer & (change <= self._deadband[number])
         suppressed[part] = near & (time_ms - self.time_ms[series] < self._heartbeat_ms[number])
         reason[part[known & newer & (change > self._step[number])]] |= _STEP
