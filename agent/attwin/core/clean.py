@@ -15,6 +15,7 @@ from attwin.core.types import Quality, ReadingBatch, Reason
 
 _TIME_BITS = 44
 _FAR_MS = 2**62
+_FEW = 50
 # numpy takes a plain flag for an int64, which does not go into a column of uint16
 _STEP, _STUCK = np.uint16(Reason.STEP), np.uint16(Reason.STUCK)
 RECENT_READINGS = 65_536
@@ -103,8 +104,14 @@ class Recent:
             known, first = np.unique(keys[kept], return_index=True)
             place = np.minimum(np.searchsorted(known, keys[suspect]), max(len(known) - 1, 0))
             here = (known[place] == keys[suspect]) & (kept[first[place]] < suspect) if len(known) else False
-            duplicate[suspect] = here | np.isin(keys[suspect], self._keys)
+            duplicate[suspect] = here | self._holds(keys[suspect])
         return duplicate
+
+    def _holds(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which keys arrived lately. A few are looked for one by one, which is faster than to sort them all."""
+        if len(keys) > _FEW:
+            return np.isin(keys, self._keys)
+        return np.array([(self._keys == key).any() for key in keys], np.bool_)
 
     def remember(self, batch: ReadingBatch) -> None:
         """Note readings as arrived."""
