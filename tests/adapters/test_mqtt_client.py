@@ -95,7 +95,7 @@ def test_every_cut_of_the_stream_gives_the_same_messages(cuts: list[int], v5: bo
 
 
 def outcome(data: bytes, cuts: list[int], *, v5: bool) -> tuple[list[tuple[object, ...]], bool, int]:
-    """Return the messages of bytes that are cut there, whether the connection was broken, and how much was waited for."""
+    """Return the messages of bytes that are cut there, whether the connection broke, and how much is waited for."""
     rig = Rig(v5=v5)
     # what is no PUBLISH is paho's
     rig.client._hand_over = lambda _head, _body: None  # type: ignore[method-assign] # the parser alone
