@@ -210,6 +210,18 @@ def test_a_birth_after_a_death_in_one_batch_speaks_again(plant: Source) -> None:
     assert list(taken.silent) == []
 
 
+def test_a_death_after_a_birth_without_a_reading_silences_nobody(tmp_path: Path) -> None:
+    """An entity of which nothing is kept is forgotten at once, and its place is nobody's."""
+    own = Source(tmp_path, "{topic: spBv1.0/plant, kind: room, payload: {format: sparkplug, units: {co2: /}}}")
+    birth = encode({"name": "co2", "datatype": 10, "double_value": 1e305}, seq=0, timestamp=T_MS)
+
+    taken = own.take((NODE.format("NBIRTH"), birth), (NODE.format("NDEATH"), encode()))
+
+    assert [reject.reason for reject in taken.rejects] == [RejectReason.NOT_FINITE]
+    assert (own.catalogue.live_count, list(taken.silent)) == (0, [])
+    assert sums_hold(taken)
+
+
 def test_devices_of_two_nodes_are_two_entities(plant: Source) -> None:
     """A device's id is unique within its node only."""
     taken = plant.take(

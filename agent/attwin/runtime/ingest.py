@@ -154,7 +154,7 @@ class Ingest:
             rejects=rejects + refused,
             counts=counts,
             deliveries=deliveries,
-            silent=[series for part in parts for series in part.decoded.silent],
+            silent=[s for part in parts for s in part.decoded.silent if self.routes.catalogue.is_live(s)],
             replies=[reply for part in parts for reply in part.decoded.replies],
         )
 
