@@ -38,7 +38,7 @@ from support.sources import KEY, NOW_MS
 
 SECRET = "wilhelmina"  # noqa: S105 -- a name
 """An identifier of a person; it stands only where the configuration says that identifiers stand."""
-_MOST_ENTITIES = 12
+_MOST_ENTITIES = 6
 _MOST_TIME_MS = 1 << 44
 _MOST_KEPT = 4_096
 _MOST_DETAIL = 500
@@ -264,6 +264,7 @@ class Ground:
         self.sensors.replies.clear()
         for message in self.uplink.sent:
             assert _is_topic(message.topic), message.topic
+            assert all(message.topic.split("/")), "a message about nobody"
         self.uplink.sent.clear()
         self.uplink.acknowledge_all()
 
