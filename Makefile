@@ -24,10 +24,10 @@ bench: $(VENV)/.dev tools
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/load.py cpu senml latency writes syscalls growth
 
-# the long loops; about ten minutes
+# the long loops and a million fuzzed payloads; about twenty minutes
 faults: $(VENV)/.dev tools
 	rm -f faults.jsonl
-	ATTWIN_FAULTS=faults.jsonl $(BIN)/pytest -m "slow or not slow" tests/e2e tests/adapters/test_salvage.py $(PYTEST_ARGS)
+	ATTWIN_FAULTS=faults.jsonl $(BIN)/pytest -m "slow or not slow" tests/e2e tests/fuzz tests/adapters/test_salvage.py $(PYTEST_ARGS)
 	$(BIN)/python tests/support/faults_table.py faults.jsonl
 
 # what the tests need beside Python: a real broker, and clocks that can be set

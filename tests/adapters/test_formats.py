@@ -605,6 +605,78 @@ def test_no_reject_holds_an_identifier(tmp_path: Path, source: str, topic: str, 
         assert b"alice" not in reject.payload + reject.topic.encode()
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b'{"data": {"rows": [{"id": "alice", "c": "x"}]}}', id="a list in an object"),
+        pytest.param(b'{"data": {"rows": {"id": "alice", "c": "x"}}}', id="one object for a list"),
+        pytest.param(b'{"data": {"rows": [[{"id": "alice"}]]}}', id="lists in a list"),
+        pytest.param(b'{"data": {"row": {"id": "alice", "c": 1}}}', id="an object elsewhere"),
+    ],
+)
+def test_an_identifier_is_masked_in_every_object(tmp_path: Path, payload: bytes) -> None:
+    """The objects of `items` may lie deep, and a payload that is refused may have them somewhere else."""
+    own = Source(
+        tmp_path,
+        "{topic: s, kind: room, identifiers: [entity], payload: {items: data.rows, entity: id, values: {co2: c}}}",
+    )
+
+    (reject,) = own.take(("s", payload)).rejects
+
+    assert json.loads(reject.payload) == json.loads(payload.replace(b"alice", b"***"))
+
+
+@pytest.mark.parametrize("depth", [900, 990, 1_500, 9_000, 30_000])
+def test_a_deep_payload_with_identifiers_is_a_reject_without_them(tmp_path: Path, depth: int) -> None:
+    """It is masked, or not kept where it is too deep for that; its neighbours come through."""
+    own = Source(tmp_path, "{topic: 'b/{entity}/{metric}', kind: room, identifiers: [mac]}")
+    deep = b'{"mac": "alice", "value": "x", "a": ' + b"[" * depth + b"]" * depth + b"}"
+
+    taken = own.take(("b/lab/co2", deep), ("b/lab/co2", b"700"))
+
+    assert [value for _, _, value, _ in own.readings(taken)] == [700.0]
+    assert [b"alice" in reject.payload for reject in taken.rejects] == [False]
+    assert sums_hold(taken)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b'{"t": DEEP}', id="a value"),
+        pytest.param(b'{"t": 1, "time": DEEP}', id="a time"),
+        pytest.param(b"DEEP", id="all of it"),
+    ],
+)
+def test_a_value_of_any_depth_is_refused(tmp_path: Path, payload: bytes) -> None:
+    """Also one that could just be parsed, and is too deep to be quoted."""
+    own = Source(tmp_path, "{topic: 's/{entity}', kind: room, payload: {values: {temperature: t}}}")
+
+    for depth in range(700, 1_000):
+        deep = b"[" * depth + b"]" * depth
+        taken = own.take(("s/lab", payload.replace(b"DEEP", deep)), ("s/lab", b'{"t": 2}'))
+
+        assert len(taken.rejects) == 1
+        assert [value for _, _, value, _ in own.readings(taken)] == [2.0]
+        assert sums_hold(taken)
+
+
+@pytest.mark.parametrize(
+    ("source", "topic", "payload"),
+    [
+        pytest.param(SENML, "senml", b'[{"LONG_": 1}]', id="a field"),
+        pytest.param(
+            "{topic: s, kind: room, payload: {entity: id, metric: q}}",
+            "s", b'{"id": "a", "q": "LONG", "value": "x"}', id="a metric",
+        ),
+    ],
+)  # fmt: skip
+def test_a_detail_is_short(tmp_path: Path, source: str, topic: str, payload: bytes) -> None:
+    """What it quotes may be as long as a payload, and the ring counts the bytes of topics and payloads only."""
+    (reject,) = Source(tmp_path, source).take((topic, payload.replace(b"LONG", b"x" * 60_000))).rejects
+
+    assert len(reject.detail) == 500
+
+
 def test_a_state_that_says_nothing_is_no_reading_wherever_it_stands(tmp_path: Path) -> None:
     """A whole payload may be `unavailable` where an object is usual."""
     own = Source(tmp_path, "{topic: 'z/{entity}', kind: room, payload: {format: state}}")

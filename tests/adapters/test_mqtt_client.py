@@ -94,6 +94,104 @@ def test_every_cut_of_the_stream_gives_the_same_messages(cuts: list[int], v5: bo
     rig.close()
 
 
+def outcome(data: bytes, cuts: list[int], *, v5: bool) -> tuple[list[tuple[object, ...]], bool, int]:
+    """Return the messages of bytes that are cut there, whether the connection broke, and how much is waited for."""
+    rig = Rig(v5=v5)
+    # what is no PUBLISH is paho's
+    rig.client._hand_over = lambda _head, _body: None  # type: ignore[method-assign] # the parser alone
+    bounds = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    try:
+        for start, stop in pairwise(bounds):
+            rig.feed(data[start:stop])
+        is_broken = False
+    except LinkDownError:
+        is_broken = True
+    found, rest = rig.client.messages, len(rig.client._rest)
+    columns = (found.topics, found.payloads, found.lengths, found.packet_ids, found.flags)
+    rig.close()
+    return list(zip(*columns, strict=True)), is_broken, rest
+
+
+PACKETS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.one_of(st.binary(max_size=8), st.just(b"t" * 300)),
+            st.one_of(st.binary(max_size=MOST_PAYLOAD + 3), st.integers(100, 20_000).map(lambda size: b"p" * size)),
+            st.one_of(st.just(0), st.integers(1, 65_535)),
+        ),
+        st.none(),
+    ),
+    max_size=6,
+)
+CUTS = st.lists(st.one_of(st.integers(1, 40), st.integers(1, 3_000)), max_size=12)
+
+
+def stream_of(packets: list[tuple[bytes, bytes, int] | None], *, v5: bool) -> bytes:
+    """Return packets as bytes; None is an answer to a ping."""
+    return b"".join(b"\xd0\x00" if p is None else publish(p[0], p[1], packet_id=p[2], v5=v5) for p in packets)
+
+
+@settings(max_examples=200)
+@given(packets=PACKETS, cuts=CUTS, v5=st.booleans())
+def test_any_packets_cut_anywhere_give_the_same_messages(
+    packets: list[tuple[bytes, bytes, int] | None],
+    cuts: list[int],
+    v5: bool,  # noqa: FBT001 -- drawn
+) -> None:
+    """Whatever the topics, payloads and ids, they are those that were sent; nothing is waited for at the end."""
+    data = stream_of(packets, v5=v5)
+
+    found, is_broken, rest = outcome(data, cuts, v5=v5)
+
+    assert [message[:4] for message in found] == [
+        (topic, payload[:MOST_PAYLOAD], len(payload), number) for topic, payload, number in filter(None, packets)
+    ]
+    assert (is_broken, rest) == (False, 0)
+
+
+@settings(max_examples=400)
+@given(
+    packets=PACKETS,
+    damage=st.lists(
+        st.tuples(st.floats(0, 0.999), st.sampled_from((0, 1, 2)), st.binary(min_size=1, max_size=5)), max_size=4
+    ),
+    cuts=CUTS,
+    v5=st.booleans(),
+)
+def test_damaged_packets_break_the_connection_at_the_same_place_however_they_are_cut(
+    packets: list[tuple[bytes, bytes, int] | None],
+    damage: list[tuple[float, int, bytes]],
+    cuts: list[int],
+    v5: bool,  # noqa: FBT001 -- drawn
+) -> None:
+    """Nothing but LinkDownError comes out; what was read before it is the same, within the limits and in columns."""
+    data = stream_of(packets, v5=v5)
+    for where, gone, more in damage:
+        place = int(where * len(data))
+        data = data[:place] + more + data[place + gone :]
+
+    found, is_broken, rest = outcome(data, cuts, v5=v5)
+
+    whole, is_whole_broken, _ = outcome(data, [], v5=v5)
+    assert (found, is_broken) == (whole, is_whole_broken)
+    assert all(len(payload) <= MOST_PAYLOAD for _, payload, *_ in found)
+    assert rest <= len(data)
+
+
+@pytest.mark.parametrize("cuts", [[], [66_000], [70_010], list(range(1_000, 70_000, 1_000))])
+def test_a_message_whose_properties_are_longer_than_its_topic_may_be_is_too_long(cuts: list[int]) -> None:
+    """MQTT 5 lets properties be longer than what is waited for: the payload is not mistaken for an empty one."""
+    properties = b"".join(b"\x26\x00\x01k" + struct.pack(">H", 35_000) + b"v" * 35_000 for _ in range(2))
+    size = frame(0, properties)[1:4]
+    data = frame(0x32, b"\x00\x01a" + b"\x00\x07" + size + properties + b"21.5") + publish(b"b", b"2", v5=True)
+
+    found, is_broken, rest = outcome(data, cuts, v5=True)
+
+    assert [(topic, payload, number) for topic, payload, _, number, _ in found] == [(b"a", b"", 7), (b"b", b"2", 0)]
+    assert found[0][2] > MOST_PAYLOAD
+    assert (is_broken, rest) == (False, 0)
+
+
 def test_a_huge_payload_is_passed_over_in_bounded_memory() -> None:
     """Of 10 MB only the limit is kept, the message is still acknowledgeable, and the next one is read."""
     rig = Rig()

@@ -1,9 +1,10 @@
 """Facts about Sparkplug B: payloads encoded by Google's protobuf, read by ours."""
 
+import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from attwin.adapters.sparkplug_protobuf import read_payload, rebirth_command
@@ -63,6 +64,15 @@ def test_data_before_a_birth_asks_for_a_rebirth_once(plant: Source) -> None:
     command = parse(taken.replies[0][1])
     assert (command.timestamp, command.metrics[0].name) == (NOW_MS, "Node Control/Rebirth")
     assert (command.metrics[0].datatype, command.metrics[0].boolean_value) == (11, True)
+    assert sums_hold(taken)
+
+
+@pytest.mark.parametrize("node", ["n%2B", "%23", "n%2Fx", "%00"])
+def test_a_node_that_no_topic_can_name_is_asked_nothing(plant: Source, node: str) -> None:
+    """A percent-encoded wildcard would make a topic that MQTT forbids, and publishing there ends the connection."""
+    taken = plant.take((f"spBv1.0/plant/NDATA/{node}", encode(seq=8)))
+
+    assert taken.replies == []
     assert sums_hold(taken)
 
 
@@ -137,13 +147,24 @@ def test_what_protobuf_writes_we_read(metrics: list[dict[str, object]], seq: int
             assert read.number(0) == given_metric["double_value"]
 
 
-@given(st.binary(max_size=200))
-def test_no_bytes_do_more_than_fail(data: bytes) -> None:
-    """What is no payload is a ValueError."""
+def numbers_of(data: bytes) -> list[float | None] | None:
+    """Return the value of every metric of a payload, None where it is no payload."""
     try:
-        read_payload(data)
+        return [metric.number(0) for metric in read_payload(data).metrics]
     except ValueError:
-        return
+        return None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=200))
+def test_any_bytes_are_a_payload_or_one_reject(plant: Source, data: bytes) -> None:
+    """What cannot be read is rejected as a whole, once; what can be read never is, and its readings are finite."""
+    taken = plant.take((NODE.format("NBIRTH"), data))
+
+    whole = [reject.reason for reject in taken.rejects if not reject.is_part]
+    assert whole == ([RejectReason.NOT_DECODABLE] if numbers_of(data) is None else [])
+    assert all(math.isfinite(value) for _, _, value, _ in plant.readings(taken))
+    assert sums_hold(taken)
 
 
 @pytest.mark.parametrize(
@@ -164,19 +185,17 @@ def test_an_integer_has_the_sign_of_its_data_type(datatype: int, whole: int, num
         max_size=5,
     )
 )
-def test_no_fields_do_more_than_fail(fields: list[tuple[int, int, bytes, int]]) -> None:
-    """Whatever field has whatever wire type and length, it is read or a ValueError."""
+def test_any_fields_are_one_metric_or_no_payload(fields: list[tuple[int, int, bytes, int]]) -> None:
+    """Whatever field has whatever wire type and length, the metric has a number or nothing, or there is no metric."""
     metric = b"".join(
         bytes([number << 3 & 0x7F | wire]) + {0: bytes([varint % 128]), 1: b"x" * 8, 5: b"x" * 4}.get(
             wire, bytes([len(body)]) + body
         )
         for number, wire, body, varint in fields
     )  # fmt: skip
-    try:
-        for found in read_payload(b"\x12" + bytes([len(metric)]) + metric).metrics:
-            found.number(0)
-    except ValueError:
-        return
+    numbers = numbers_of(b"\x12" + bytes([len(metric)]) + metric)
+
+    assert numbers is None or [type(number) for number in numbers] in ([float], [type(None)])
 
 
 def test_a_birth_after_a_death_in_one_batch_speaks_again(plant: Source) -> None:
@@ -189,6 +208,18 @@ def test_a_birth_after_a_death_in_one_batch_speaks_again(plant: Source) -> None:
     )
 
     assert list(taken.silent) == []
+
+
+def test_a_death_after_a_birth_without_a_reading_silences_nobody(tmp_path: Path) -> None:
+    """An entity of which nothing is kept is forgotten at once, and its place is nobody's."""
+    own = Source(tmp_path, "{topic: spBv1.0/plant, kind: room, payload: {format: sparkplug, units: {co2: /}}}")
+    birth = encode({"name": "co2", "datatype": 10, "double_value": 1e305}, seq=0, timestamp=T_MS)
+
+    taken = own.take((NODE.format("NBIRTH"), birth), (NODE.format("NDEATH"), encode()))
+
+    assert [reject.reason for reject in taken.rejects] == [RejectReason.NOT_FINITE]
+    assert (own.catalogue.live_count, list(taken.silent)) == (0, [])
+    assert sums_hold(taken)
 
 
 def test_devices_of_two_nodes_are_two_entities(plant: Source) -> None:

@@ -130,6 +130,18 @@ def test_a_late_reading_is_a_duplicate_only_if_it_was_kept() -> None:
     assert found.tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize("count", [1, 50, 51, 500])
+def test_few_repetitions_and_many_are_found_alike(count: int) -> None:
+    """However many of a batch are older than the newest of their series, those that arrived before are repetitions."""
+    recent = Recent()
+    recent.remember(a_batch(values=[1.0] * 1000, times_ms=[T0_MS + 2 * i for i in range(1000)]))
+    again = a_batch(values=[1.0] * count, times_ms=[T0_MS + i for i in range(count)])
+
+    found = recent.duplicates(again, np.zeros(count, np.bool_))
+
+    assert found.tolist() == [i % 2 == 0 for i in range(count)]
+
+
 def test_while_the_clock_is_not_trusted_every_reading_is_uncertain_and_none_is_ahead() -> None:
     """A clock that may be wrong says nothing about the sensor's; a range still does."""
     batch = a_batch(values=[20.0, 999.0], times_ms=[T0_MS, T0_MS + 10**12])
@@ -181,6 +193,10 @@ def assess(metric: Metric, values: list[float], times_s: list[int], *, at_once: 
         pytest.param(
             {"deadband": 1.0, "step": 5.0}, [20, 40, 20.5], [5, 3, 6], [0, 0, 0], [0, 0, 1],
             id="a reading that comes late changes nothing",
+        ),
+        pytest.param(
+            {"deadband": 1.0, "step": 5.0}, [1.7e308, -1.7e308, -1.7e308], [0, 1, 2], [0, Reason.STEP, 0], [0, 0, 1],
+            id="from one end of the numbers to the other",
         ),
         pytest.param({}, [1, 1, 100], [0, 1, 2], [0, 0, 0], [0, 0, 0], id="no check"),
     ],

@@ -59,6 +59,22 @@ def test_scores_do_not_depend_on_how_readings_were_grouped(
     assert [row[2] for row in found] == pytest.approx([row[2] for row in expected], abs=1e-5)
 
 
+@pytest.mark.parametrize("large", [1e20, 3e38, 1e300, 1.7e308])
+def test_no_finite_reading_is_too_large_to_be_scored(large: float) -> None:
+    """What overflows in a window or a feature saturates the model's input; a score is always a number from 0 to 1."""
+    catalogue = Catalogue([a_kind()], most_entities=1)
+    catalogue.add("e0", 0)
+    manifest = a_manifest(statistics=["mean", "std", "min", "max", "last", "count", "slope"], scale=1e-3)
+    twin = Twin(catalogue, {0: KindModel(manifest, MeanScorer(), [0, 1])}, [], most_ahead_ms=1000)
+    values = [1.0, large, -large, large, large, 2.0]
+
+    taken = twin.take(a_batch([(0, 5_000 * i, value) for i, value in enumerate(values)]), now_ms=LATER_MS)
+
+    scores = [score for _, _, score in scores_of(twin, [taken])]
+    assert len(scores) == len(values)
+    assert all(0 <= score <= 1 for score in scores)
+
+
 @settings(max_examples=40, deadline=None)
 @given(events=EVENTS)
 def test_every_reading_is_stored_duplicate_or_late(events: list[tuple[int, int, float]]) -> None:

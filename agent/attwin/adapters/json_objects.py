@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attwin.adapters.json_tree import JSON_ERRORS, Path, at, masked_json, parse_json
+from attwin.adapters.json_tree import JSON_ERRORS, Path, at, masked_json, parse_json, shown
 from attwin.adapters.payload_rows import Rows
 from attwin.adapters.payload_time import TimeReader
 from attwin.core.routes import Routes, Scope
@@ -114,7 +114,7 @@ class ObjectDecoder:
             self._take_value(rows, place, scope, entity, item, time_ms)
         else:
             wanted = "an object" if shape.values else "a metric in the topic or the payload"
-            rows.refuse(place, RejectReason.NOT_DECODABLE, f"{wanted} is needed, not {str(item)[:40]!r}")
+            rows.refuse(place, RejectReason.NOT_DECODABLE, f"{wanted} is needed, not {shown(item)}")
 
     def _take_values(
         self, rows: Rows, place: int, scope: Scope, entity: str, item: dict[str, object], time_ms: int

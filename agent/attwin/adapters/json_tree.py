@@ -1,6 +1,6 @@
 """JSON as a tree, and paths into it such as ``sensors.co2``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -27,31 +27,48 @@ def at(tree: object, path: Path) -> object:
     return tree
 
 
+def shown(value: object, most: int = 40) -> str:
+    """Return the front of a value as a message quotes it; a list or an object, which may be deep, by its sort alone."""
+    if isinstance(value, dict):
+        return "an object"
+    return "a list" if isinstance(value, list) else repr(str(value)[:most])
+
+
 def masked_json(payload: bytes, hidden: Sequence[Path]) -> bytes:
-    """Return a payload with stars in the place of hidden fields, in objects of a list too; b"" where it is no JSON."""
+    """Return a payload with stars in the place of hidden fields, whichever object they stand in; b"" for no JSON."""
     if not hidden:
         return payload
     try:
         tree = parse_json(payload)
+        if not isinstance(tree, dict | list):
+            return b""
+        for found in list(_objects(tree)):
+            for path in hidden:
+                _mask(found, path)
+        return msgspec.json.encode(tree)
     except JSON_ERRORS:
         return b""
-    if not isinstance(tree, dict | list):
-        return b""
-    for path in hidden:
-        _mask(tree, path)
-    return msgspec.json.encode(tree)
 
 
-def _mask(tree: object, path: Path) -> None:
-    if isinstance(tree, list):
-        for item in tree:
-            _mask(item, path)
-    elif isinstance(tree, dict):
-        if len(path) == 1 and path[0] in tree:
-            tree[path[0]] = _MASK
-        elif len(path) > 1:
-            _mask(tree.get(path[0]), path[1:])
-        # the objects of a list may lie deeper than the path, which is from each of them
-        for item in tree.values():
-            if isinstance(item, list):
-                _mask(item, path)
+def _mask(tree: dict[str, object], path: Path) -> None:
+    """Put stars where a path, from this object on, leads; the lists on its way are passed through."""
+    *way, last = path
+    holders = [tree]
+    for step in way:
+        holders = [inner for holder in holders if step in holder for inner in _objects(holder[step], lists_only=True)]
+    for holder in holders:
+        if last in holder:
+            holder[last] = _MASK
+
+
+def _objects(tree: object, *, lists_only: bool = False) -> Iterator[dict[str, object]]:
+    """Yield every object of a tree, or those of its lists alone; the tree may be deeper than calls can be."""
+    waiting = [tree]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            yield found
+            if not lists_only:
+                waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found

@@ -101,11 +101,14 @@ class ReadAheadClient(mqtt.Client):
             at = after + size
             if not after or at > stop:
                 raise LinkDownError("the broker sent a malformed PUBLISH packet")
+        # properties may be longer than what is waited for; then the payload is not here, and all of it is too long
+        is_here = at - body <= _MOST_HEADER
+        length = stop - at if is_here else max(stop - body, self._most_payload + 1)
         messages.packet_ids.append(packet_id)
         messages.topics.append(topic)
-        messages.payloads.append(data[at : min(stop, at + self._most_payload)])
-        messages.lengths.append(stop - at)
-        messages.size += min(stop - at, self._most_payload)
+        messages.payloads.append(data[at : min(stop, at + self._most_payload)] if is_here else b"")
+        messages.lengths.append(length)
+        messages.size += len(messages.payloads[-1])
         messages.flags.append(head)
 
     def _hand_over(self, head: int, body: bytes) -> None:

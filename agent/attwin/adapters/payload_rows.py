@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from attwin.adapters.json_tree import shown
 from attwin.core.routes import NoRoute, Routes, Scope
 from attwin.core.types import RejectReason
 from attwin.ports import Decoded, Fault
@@ -38,7 +39,7 @@ class Rows:
                 self.refuse(place, RejectReason.NOT_FINITE, f"the value of `{metric}` is {str(value)[:_SHOWN]}")
                 return
         else:
-            found = "nothing" if value is None else f"{type(value).__name__} {str(value)[:_SHOWN]!r}"
+            found = "nothing" if value is None else shown(value)
             self.refuse(place, RejectReason.NOT_DECODABLE, f"the value of `{metric}` must be a number, not {found}")
             return
         series = self._routes.series(scope, entity, metric)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from attwin.adapters.json_tree import shown
 from attwin.ports import NO_TIME_MS
 
 FACTOR = {"s": 1000.0, "ms": 1.0}
@@ -60,7 +61,7 @@ class TimeReader:
             except OverflowError:
                 found = math.inf
         else:
-            raise ValueError(f"the time must be {self._wanted}, not {str(given)[:40]!r}")
+            raise ValueError(f"the time must be {self._wanted}, not {shown(given)}")
         if not EARLIEST_MS <= found < LATEST_MS:
             raise ValueError(f"the time {str(given)[:40]} is outside 1970 to 2248; is its unit right?")
         return round(found)

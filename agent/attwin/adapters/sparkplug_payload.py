@@ -6,6 +6,7 @@ asks for a rebirth; until then what has a known name is taken, and the rest is r
 Source: Eclipse Sparkplug 3.0, sections 6.4.6 (sequence), 6.4.16 to 6.4.25 (messages), 5.9 (rebirth).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,8 @@ _OWN_NAMES = ("bdSeq", "Node Control/", "Device Control/", "Node Info/", "Proper
 _MOST_ALIASES = 10_000
 """Of one node; an alias beyond that is as if it was in no birth."""
 _COMMANDS = ("NCMD", "DCMD")
+_NO_LEVEL = re.compile(r"[+#/\0]")
+"""What nobody can publish in one level of a topic, and a percent-encoded level may hold."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -175,7 +178,7 @@ class SparkplugDecoder:
             rows.silent += [] if entity is None else self._routes.series_of(entity)
 
     def _ask(self, rows: Rows, name: str, node: _Node, now_ms: int) -> None:
-        """Ask a node for a rebirth, not more often than it can answer."""
-        if abs(now_ms - node.asked_ms) >= _ASK_EVERY_MS:
+        """Ask a node for a rebirth, not more often than it can answer; an id that is no topic level has no node."""
+        if abs(now_ms - node.asked_ms) >= _ASK_EVERY_MS and not _NO_LEVEL.search(name):
             node.asked_ms = now_ms
             rows.replies.append((f"{self._group}/NCMD/{name}", rebirth_command(now_ms)))

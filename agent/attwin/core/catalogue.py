@@ -126,6 +126,10 @@ class Catalogue:
         """Return the indices of all known entities."""
         return sorted(self._index.values())
 
+    def is_live(self, series: int) -> bool:
+        """Return whether the entity of a series is known, and its place not free."""
+        return bool(self.entity_ids[int(self.series_entity[series])])
+
     def find(self, entity_id: str) -> int | None:
         """Return the entity's index, None where it is not known."""
         return self._index.get(entity_id)

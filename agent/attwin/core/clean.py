@@ -15,7 +15,7 @@ from attwin.core.types import Quality, ReadingBatch, Reason
 
 _TIME_BITS = 44
 _FAR_MS = 2**62
-_FEW = 64
+_FEW = 50
 # numpy takes a plain flag for an int64, which does not go into a column of uint16
 _STEP, _STUCK = np.uint16(Reason.STEP), np.uint16(Reason.STUCK)
 RECENT_READINGS = 65_536
@@ -104,13 +104,19 @@ class Recent:
             known, first = np.unique(keys[kept], return_index=True)
             place = np.minimum(np.searchsorted(known, keys[suspect]), max(len(known) - 1, 0))
             here = (known[place] == keys[suspect]) & (kept[first[place]] < suspect) if len(known) else False
-            duplicate[suspect] = here | np.isin(keys[suspect], self._keys)
+            duplicate[suspect] = here | self._holds(keys[suspect])
         return duplicate
 
     def _are_all_new(self, batch: ReadingBatch) -> bool:
         """Return whether each of a few readings is newer than all of its series, found out without sorting."""
         few = len(batch) <= _FEW and len(set(batch.series.tolist())) == len(batch)
         return few and bool((batch.time_ms > self.newest_ms[batch.series]).all())
+
+    def _holds(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which keys arrived lately. A few are looked for one by one, which is faster than to sort them all."""
+        if len(keys) > _FEW:
+            return np.isin(keys, self._keys)
+        return np.array([(self._keys == key).any() for key in keys], np.bool_)
 
     def remember(self, batch: ReadingBatch) -> None:
         """Note readings as arrived."""
@@ -202,7 +208,9 @@ class History:
         """Judge readings of as many series, and remember them."""
         series, value, time_ms = batch.series[part], batch.value[part], batch.time_ms[part]
         known, newer = self.time_ms[series] != NEVER_MS, time_ms > self.time_ms[series]
-        change = np.abs(value - self.value[series])
+        with np.errstate(over="ignore"):
+            # the way from one end of the numbers to the other is endless, and too great a change
+            change = np.abs(value - self.value[series])
         near = known & newer & (change <= self._deadband[number])
         suppressed[part] = near & (time_ms - self.time_ms[series] < self._heartbeat_ms[number])
         reason[part[known & newer & (change > self._step[number])]] |= _STEP

@@ -71,14 +71,15 @@ def compute(
             if feature.tier != tier:
                 continue
             if feature.statistic not in computed:
-                computed[feature.statistic] = _COMPUTE[feature.statistic](stats)
+                # no readings are 0 / 0; what is too large for a float32 is endless, and saturates as an input
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                    computed[feature.statistic] = _COMPUTE[feature.statistic](stats)
             out[:, column] = computed[feature.statistic][:, feature.metric]
     return out
 
 
 def _mean(stats: WindowStats) -> NDArray[np.float32]:
-    with np.errstate(invalid="ignore"):
-        mean = stats.total.sum(axis=-1, dtype=np.float64) / stats.count.sum(axis=-1)
+    mean = stats.total.sum(axis=-1, dtype=np.float64) / stats.count.sum(axis=-1)
     value: NDArray[np.float32] = (mean + stats.origin).astype(np.float32)
     return value
 
@@ -89,9 +90,8 @@ def _std(stats: WindowStats) -> NDArray[np.float32]:
     Source: variance = E[x^2] - E[x]^2; x is about the series' origin, so that large values do not cost precision.
     """
     count = stats.count.sum(axis=-1)
-    with np.errstate(invalid="ignore"):
-        mean = stats.total.sum(axis=-1, dtype=np.float64) / count
-        variance = stats.squares.sum(axis=-1, dtype=np.float64) / count - mean * mean
+    mean = stats.total.sum(axis=-1, dtype=np.float64) / count
+    variance = stats.squares.sum(axis=-1, dtype=np.float64) / count - mean * mean
     deviation: NDArray[np.float32] = np.sqrt(np.maximum(variance, 0.0)).astype(np.float32)
     return deviation
 
@@ -126,9 +126,8 @@ def _slope(stats: WindowStats) -> NDArray[np.float32]:
     weight = stats.count
     x = np.arange(BUCKETS, dtype=np.float64) * (stats.bucket_ms / MS_PER_SECOND)
     count = weight.sum(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        dx = x - (weight * x).sum(axis=-1, keepdims=True) / count
-        slope = (dx * stats.total).sum(axis=-1) / (weight * dx * dx).sum(axis=-1)
+    dx = x - (weight * x).sum(axis=-1, keepdims=True) / count
+    slope = (dx * stats.total).sum(axis=-1) / (weight * dx * dx).sum(axis=-1)
     return np.where((weight > 0).sum(axis=-1) > 1, slope, np.nan).astype(np.float32)
 
 

@@ -229,7 +229,8 @@ class InputBuilder:
             [absent[:, columns].all(axis=1) if columns else absent[:, :0].any(axis=1) for columns in self._columns],
             axis=1,
         )
-        standard = np.where(absent, np.float32(0), (features - self._mean) / self._scale)
+        with np.errstate(over="ignore"):
+            standard = np.where(absent, np.float32(0), (features - self._mean) / self._scale)
         standard = np.clip(standard, -MOST_DEVIATIONS, MOST_DEVIATIONS)
         return np.concatenate([standard, missing], axis=1, dtype=np.float32), missing
 

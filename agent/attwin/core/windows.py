@@ -94,14 +94,16 @@ class Windows:
         if fresh.any():
             # written in reverse, so that the first reading of a series is the one that stays
             self._origin[series[fresh][::-1]] = value[fresh][::-1]
-        x = (value - self._origin[series]).astype(np.float32)
         flat = self._rings.reshape(-1)
-        for tier, window_ms in enumerate(windows_ms):
-            bucket = bucket_time_ms // (window_ms // BUCKETS)
-            self._advance(series, bucket, tier)
-            at = ((series.astype(np.int64) * self._tiers + tier) * BUCKETS + bucket % BUCKETS) * len(self._parts)
-            for place, part in enumerate(self._parts):
-                _ADD[part](flat, at + place, x)
+        # what is too far from its origin for a float32 is endless there
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = (value - self._origin[series]).astype(np.float32)
+            for tier, window_ms in enumerate(windows_ms):
+                bucket = bucket_time_ms // (window_ms // BUCKETS)
+                self._advance(series, bucket, tier)
+                at = ((series.astype(np.int64) * self._tiers + tier) * BUCKETS + bucket % BUCKETS) * len(self._parts)
+                for place, part in enumerate(self._parts):
+                    _ADD[part](flat, at + place, x)
 
     def look(self, series: NDArray[np.int32], at_ms: NDArray[np.int64], tier: int, window_ms: int) -> WindowStats:
         """Return what one window of each series held at a time not before its newest reading.

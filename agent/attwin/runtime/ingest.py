@@ -15,6 +15,7 @@ from attwin.core.types import Quality, ReadingBatch, Reason, Reject, RejectReaso
 from attwin.ports import NO_TIME_MS, Decoded, Decoder, Fault, Messages
 
 _MOST_KEPT = 4096
+_MOST_DETAIL = 500
 _RETAIN = 0x01
 _DUP = 0x08
 _OWN_WORDS = frozenset((RejectReason.LATE, RejectReason.TOO_LARGE, RejectReason.ENTITY_LIMIT))
@@ -160,7 +161,7 @@ class Ingest:
             rejects=rejects + partial,
             counts=counts,
             deliveries=deliveries,
-            silent=[series for part in parts for series in part.decoded.silent],
+            silent=[s for part in parts for s in part.decoded.silent if self.routes.catalogue.is_live(s)],
             replies=[reply for part in parts for reply in part.decoded.replies],
         )
 
@@ -190,7 +191,7 @@ class Ingest:
             source=source,
             topic=topic,
             reason=reason,
-            detail=detail,
+            detail=detail[:_MOST_DETAIL],
             payload=kept,
             is_whole=as_it_arrived
             and messages.lengths[place] == len(kept)
