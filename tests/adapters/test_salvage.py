@@ -15,6 +15,7 @@ from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError
 from attwin.core.outgoing import AlertFacts, Draft
 from attwin.ports import AlertChange, Commit
+from attwin.wiring import reading
 from attwin.wiring.auditing import audit_of
 from support.builders import T0_MS, a_batch, a_catalogue
 
@@ -105,6 +106,30 @@ def test_of_a_truncated_file_what_is_left_is_saved(tmp_path: Path, keep: float) 
     assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
 
 
+def break_page(path: Path, page: int) -> None:
+    """Overwrite a page."""
+    with path.open("rb+") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+
+def test_a_reader_of_a_damaged_table_is_told_so(tmp_path: Path) -> None:
+    """A start asks which models have served before it opens the store: it must come to the mending all the same."""
+    path = a_database(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        roots = connection.execute("select rootpage from sqlite_master where name in ('models', 'outbox')").fetchall()
+    for (root,) in roots:
+        break_page(path, root)
+
+    assert reading.tested_models(path) == set()
+    with pytest.raises(StoreError, match="cannot be read"):
+        reading.status_of(path)
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    store.close()
+
+
 def test_a_damaged_journal_costs_only_what_cannot_be_read(tmp_path: Path) -> None:
     """Alerts and messages come through with their numbers, readings on both sides of the damage too."""
     path = a_database(tmp_path)
@@ -114,10 +139,7 @@ def test_a_damaged_journal_costs_only_what_cannot_be_read(tmp_path: Path) -> Non
             row[0]
             for row in connection.execute("select pageno from dbstat where name = 'journal' and pagetype = 'leaf'")
         ]
-    image = bytearray(path.read_bytes())
-    middle = (pages[len(pages) // 2] - 1) * 4096
-    image[middle : middle + 4096] = b"\xff" * 4096
-    path.write_bytes(bytes(image))
+    break_page(path, pages[len(pages) // 2])
     # the journal is not checked at a start: damage that is found there is remembered for the next
     note_damage(path)
 
@@ -200,9 +222,7 @@ def test_a_store_whose_journal_is_gone_counts_on(tmp_path: Path) -> None:
     path = a_database(tmp_path)
     with closing(sqlite3.connect(path)) as connection:
         (root,) = connection.execute("select rootpage from sqlite_master where name = 'journal'").fetchone()
-    image = bytearray(path.read_bytes())
-    image[(root - 1) * 4096 : root * 4096] = b"\xff" * 4096
-    path.write_bytes(bytes(image))
+    break_page(path, root)
     note_damage(path)
 
     store = reopened(path)
