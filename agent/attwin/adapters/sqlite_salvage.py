@@ -3,12 +3,12 @@
 import contextlib
 import hashlib
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from attwin.adapters.durable import sync
 from attwin.core.audit import LOST, Sum, sums_of
 
 _SMALL = (
@@ -84,34 +84,38 @@ def is_sound(path: Path) -> bool:
 
 
 def set_aside(path: Path, why: str = "corrupt") -> Path:
-    """Move a database and what belongs to it aside, and return where it is now."""
+    """Move a database and what belongs to it aside, and return where it is now.
+
+    Until ``finish`` every start goes on with that, also after a power cut in the middle of it.
+    """
     aside = path.with_name(f"{path.name}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-    for ending in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + ending)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + ending))
-    # until it is salvaged, every start goes on with that
-    _unfinished(path).write_text(aside.name, encoding="utf-8")
-    _mark(path).unlink(missing_ok=True)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    mark = _unfinished(path)
+    part = mark.with_name(mark.name + ".part")
+    part.write_text(aside.name, encoding="utf-8")
+    sync(part)
+    part.rename(mark)
+    sync(path.parent)
+    _move(path, aside)
     return aside
 
 
 def unfinished(path: Path) -> Path | None:
     """Return the file whose salvage was interrupted, None where there is none."""
     try:
-        return path.with_name(_unfinished(path).read_text(encoding="utf-8"))
+        aside = path.with_name(_unfinished(path).read_text(encoding="utf-8"))
     except OSError:
         return None
+    if not aside.exists():
+        _move(path, aside)
+    _mark(path).unlink(missing_ok=True)
+    return aside
 
 
 def finish(path: Path) -> None:
-    """Note that all was salvaged."""
-    _unfinished(path).unlink(missing_ok=True)
+    """Note that all was salvaged, before anything is added to it: it must not be salvaged once more then."""
+    if _unfinished(path).exists():
+        _unfinished(path).unlink()
+        sync(path.parent)
 
 
 def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
@@ -152,6 +156,16 @@ def read_sums(connection: sqlite3.Connection) -> list[Sum]:
     (held,) = connection.execute("select coalesce(sum(readings), 0) from journal").fetchone()
     (waiting,) = connection.execute("select count(*) from outbox").fetchone()
     return sums_of(connection.execute(_COUNTERS), held=held, waiting=waiting)
+
+
+def _move(path: Path, aside: Path) -> None:
+    """Move the files of a database; the database itself goes last, so that where it is, all of it is."""
+    for ending in ("-wal", "-shm", ""):
+        part, there = path.with_name(path.name + ending), aside.with_name(aside.name + ending)
+        if part.exists() and not there.exists():
+            part.rename(there)
+    _mark(path).unlink(missing_ok=True)
+    sync(path.parent)
 
 
 def _mark(path: Path) -> Path:
