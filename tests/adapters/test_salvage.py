@@ -231,3 +231,25 @@ def test_a_store_whose_journal_is_gone_counts_on(tmp_path: Path) -> None:
 
     assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
     store.close()
+
+
+def test_an_entity_whose_series_are_lost_is_learned_anew(tmp_path: Path) -> None:
+    """Its new series have numbers of their own: what was measured before is not taken for theirs."""
+    path = a_database(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        (root,) = connection.execute("select rootpage from sqlite_master where name = 'series'").fetchone()
+    break_page(path, root)
+    catalogue = a_catalogue(entities=0)
+
+    store = SqliteStore(path, catalogue, gateway="g", durability="normal")
+    store.load_entities({"room": 0}, {}, now_ms=1)
+    catalogue.add("e0", 0)
+    counts = {("s", name, ""): 1 for name in ("readings_decoded", "readings_stored")}
+    store.commit(Commit(now_ms=1, stored=a_batch(), counts=counts))
+
+    assert store.salvaged is not None
+    keys = {int(key) for segment in store.segments_after(0) for key in segment.series_key}
+    old = int(a_catalogue().series_key[0])
+    assert keys == {old, int(catalogue.series_key[0])}
+    assert int(catalogue.series_key[0]) > old
+    store.close()

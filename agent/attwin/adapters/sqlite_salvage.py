@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import logging
 import sqlite3
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from attwin.adapters.durable import sync
 from attwin.core.audit import LOST, Sum, sums_of
+from attwin.core.journal import decode
 
 _SMALL = (
     *("meta", "entities", "series", "state", "attention", "alerts", "alert_events", "lanes", "outbox", "parked"),
@@ -21,6 +23,9 @@ _ALWAYS = frozenset(("_sqlite_migrations", "meta", "entities", "series", "outbox
 """Tables that every version has."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PRIMARY = 0xFF
+HIGHEST_SERIES = "highest_series"
+"""The name under which ``meta`` has the highest number that a series had before a salvage."""
+_COUNT_COLUMNS = 4
 # the view `audit_totals`, spelled out: a writer does not trust views with functions
 _COUNTERS = """
 select source, name, reason, count from audit
@@ -34,8 +39,9 @@ log = logging.getLogger("attwin")
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether an error says that the file is damaged."""
-    return (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY in _DAMAGE
+    """Return whether an error says that the file is damaged: whatever it holds as JSON was written whole."""
+    code = (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY
+    return code in _DAMAGE or "malformed JSON" in str(error)
 
 
 def as_text(raw: bytes) -> str:
@@ -129,10 +135,18 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
         for table in (*_SMALL, *_LARGE):
             for columns, rows in _parts(source, connection, table):
                 _insert(connection, table, columns, rows)
+            if table == "journal":
+                _drop_damaged_counts(connection)
             (saved[table],) = connection.execute(f"select count(*) from {table}").fetchone()
     if not saved["lanes"]:
         # numbers may be given twice now, so they must be numbers of another store
         connection.execute("delete from meta where name = 'store_id'")
+    # an entity whose series are lost gets new ones when it is heard again, with numbers that no reading has
+    connection.execute(
+        "update entities set forgotten_ms = first_seen_ms "
+        "where forgotten_ms is null and id not in (select entity_id from series)"
+    )
+    connection.execute("insert or replace into meta values (?, ?)", (HIGHEST_SERIES, str(_highest_series(connection))))
     connection.execute("insert or ignore into lanes select lane, max(sequence) + 1 from outbox group by lane")
     # numbers of the journal may be given again from where its rows end now
     connection.execute(
@@ -211,6 +225,30 @@ def _parts(
 def _rows(source: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
     with contextlib.suppress(sqlite3.Error, UnicodeError):
         yield from source.execute(query)
+
+
+def _highest_series(connection: sqlite3.Connection) -> int:
+    """Return the highest number of a series that readings have."""
+    highest = 0
+    for (body,) in connection.execute("select body from journal where readings > 0"):
+        with contextlib.suppress(ValueError):
+            highest = max(highest, int(decode(body).series_key.max(initial=0)))
+    return highest
+
+
+def _drop_damaged_counts(connection: sqlite3.Connection) -> None:
+    """Empty the counts that cannot be read; what is missing is counted as lost with the rest."""
+    rows = connection.execute("select id, counts from journal").fetchall()
+    damaged = [(number,) for number, counts in rows if not _are_counts(counts)]
+    connection.executemany("update journal set counts = '[]' where id = ?", damaged)
+
+
+def _are_counts(text: object) -> bool:
+    try:
+        rows = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return False
+    return isinstance(rows, list) and all(isinstance(row, list) and len(row) == _COUNT_COLUMNS for row in rows)
 
 
 def _insert(connection: sqlite3.Connection, table: str, columns: list[str], rows: Iterator[tuple[object, ...]]) -> None:
