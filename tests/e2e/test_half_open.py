@@ -127,7 +127,8 @@ def test_a_connection_that_is_open_at_one_end_only_is_found_out(site: Site, hole
         for _ in range(200):
             site.publish_next()
         wait_until(lambda: not site.is_up("broker"), "the silence is found out", 4 * KEEPALIVE_S)
-        assert 1.5 * KEEPALIVE_S <= time.monotonic() - silent <= 3.5 * KEEPALIVE_S
+        # a ping whose answer is swallowed is missed after one keep-alive; otherwise the ping itself is sent after one
+        assert KEEPALIVE_S <= time.monotonic() - silent <= 3.5 * KEEPALIVE_S
         for _ in range(200):
             site.publish_next()
         site.line.mend()
@@ -188,7 +189,7 @@ def test_on_a_line_that_loses_every_third_packet_everything_arrives_once(site: S
     site.agent.wait_for("readings_stored", 1)
     wait_until(lambda: site.stored().total() >= count, "all is stored", 300)
     recovered_s = time.monotonic() - began
-    assert min(site.line.near.dropped(), site.line.far.dropped()) > count // 20
+    assert min(site.line.near.dropped(), site.line.far.dropped()) > 10
 
     assert site.stored() == Counter({float(value): 1 for value in range(1, count + 1)})
     site.line.mend()

@@ -92,9 +92,14 @@ class Site:
         self.agent = Agent(config, database=self.database)
         self._copy = folder / "copy"
 
-    def cut(self) -> None:
-        """Cut the power, and boot again without starting the agent."""
+    def cut(self, *, later_s: float = 0.0) -> None:
+        """Cut the power, and boot again without starting the agent.
+
+        Args:
+            later_s: How long the agent goes on after the disk is gone.
+        """
         self.disk.cut_power()
+        time.sleep(later_s)
         self.agent.kill()
         self.disk.boot()
 
@@ -149,7 +154,7 @@ def cut_again_and_again(site: Site, load: Load, cuts: int) -> tuple[list[int], f
         before = load.sent
         wait_until(lambda before=before: load.sent > before, "readings flow")
         time.sleep(chance.uniform(0.1, 0.9))
-        site.cut()
+        site.cut(later_s=chance.choice((0, 0.2)))
         sent.append(load.sent)
         assert site.problems() == []
         booted = time.monotonic()
