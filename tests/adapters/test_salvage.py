@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlite_utils import Database
 
 from attwin.adapters import sqlite_salvage
+from attwin.adapters.sqlite_migrations import MIGRATIONS
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.columns import NEVER_MS
@@ -74,6 +76,21 @@ def test_a_sound_database_is_left_alone(tmp_path: Path) -> None:
     assert store.salvaged is None
     assert set_aside(path) == []
     assert store.waiting_outgoing() == 49
+    store.close()
+
+
+def test_a_first_start_that_was_interrupted_is_no_damage(tmp_path: Path) -> None:
+    """A power cut may leave the table of migrations and nothing else: there is nothing to set aside or to tell."""
+    path = tmp_path / "twin.db"
+    with closing(sqlite3.connect(path)) as connection:
+        MIGRATIONS.ensure_migrations_table(Database(connection))
+        connection.commit()
+    (tmp_path / "twin.db.lock").touch()
+
+    store = reopened(path)
+
+    assert store.salvaged is None
+    assert set_aside(path) == []
     store.close()
 
 

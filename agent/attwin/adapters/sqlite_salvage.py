@@ -19,7 +19,8 @@ _SMALL = (
 )
 """Tables that are checked at each start; what matters most stands where it is saved first."""
 _LARGE = ("journal", "scores", "rollups")
-_ALWAYS = frozenset(("_sqlite_migrations", "meta", "entities", "series", "outbox", "alerts", "audit", "journal"))
+_MIGRATIONS = "_sqlite_migrations"
+_ALWAYS = frozenset((_MIGRATIONS, "meta", "entities", "series", "outbox", "alerts", "audit", "journal"))
 """Tables that every version has."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PRIMARY = 0xFF
@@ -69,11 +70,10 @@ def is_sound(path: Path) -> bool:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             connection.text_factory = as_text
             known = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
-            if known and not known >= _ALWAYS:
-                # a name of the schema is damaged
-                return False
-            noted = connection.execute("select value from meta where name = 'schema'").fetchone() if known else None
-            if noted and noted[0] != schema_checksum(connection):
+            if known == {_MIGRATIONS}:
+                # a first start that was interrupted before it made anything else
+                return not connection.execute(f"select 1 from {_MIGRATIONS}").fetchone()
+            if known and not _has_its_schema(connection, known):
                 return False
             return all(
                 connection.execute(f"pragma quick_check({table})").fetchone() == ("ok",)
@@ -87,6 +87,14 @@ def is_sound(path: Path) -> bool:
         if is_damage(error) or "no such column" in str(error):
             return False
         raise
+
+
+def _has_its_schema(connection: sqlite3.Connection, known: set[str]) -> bool:
+    """Return whether neither a name of the schema nor what stands under it is damaged."""
+    if not known >= _ALWAYS:
+        return False
+    noted = connection.execute("select value from meta where name = 'schema'").fetchone()
+    return not noted or noted[0] == schema_checksum(connection)
 
 
 def set_aside(path: Path, why: str = "corrupt") -> Path:
