@@ -24,16 +24,17 @@ bench: $(VENV)/.dev tools
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/load.py cpu senml latency writes syscalls growth
 
-# the long loops and a million fuzzed payloads; about twenty minutes
+# the long loops and a million fuzzed payloads; about an hour
+FAULTS = tests/e2e tests/fuzz tests/adapters/test_salvage.py tests/adapters/test_damaged_log.py
 faults: $(VENV)/.dev tools
 	rm -f faults.jsonl
-	ATTWIN_FAULTS=faults.jsonl $(BIN)/pytest -m "slow or not slow" tests/e2e tests/fuzz tests/adapters/test_salvage.py $(PYTEST_ARGS)
+	ATTWIN_FAULTS=faults.jsonl $(BIN)/pytest -m "slow or not slow" $(FAULTS) $(PYTEST_ARGS)
 	$(BIN)/python tests/support/faults_table.py faults.jsonl
 
-# what the tests need beside Python: a real broker, and clocks that can be set
+# what the tests need beside Python: a real broker, clocks that can be set, networks and file systems that can fail
 .PHONY: tools
 tools:
-	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null && command -v faketime >/dev/null || ./.ci/install-tools
+	@./.ci/install-tools
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

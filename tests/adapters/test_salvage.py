@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlite_utils import Database
 
 from attwin.adapters import sqlite_salvage
+from attwin.adapters.sqlite_migrations import MIGRATIONS
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError
 from attwin.core.outgoing import AlertFacts, Draft
 from attwin.ports import AlertChange, Commit
+from attwin.wiring import reading
 from attwin.wiring.auditing import audit_of
 from support.builders import T0_MS, a_batch, a_catalogue
 
@@ -76,6 +79,21 @@ def test_a_sound_database_is_left_alone(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_first_start_that_was_interrupted_is_no_damage(tmp_path: Path) -> None:
+    """A power cut may leave the table of migrations and nothing else: there is nothing to set aside or to tell."""
+    path = tmp_path / "twin.db"
+    with closing(sqlite3.connect(path)) as connection:
+        MIGRATIONS.ensure_migrations_table(Database(connection))
+        connection.commit()
+    (tmp_path / "twin.db.lock").touch()
+
+    store = reopened(path)
+
+    assert store.salvaged is None
+    assert set_aside(path) == []
+    store.close()
+
+
 def test_garbage_is_set_aside_and_the_agent_starts_anew(tmp_path: Path) -> None:
     """A file that is no database at all is kept, byte by byte."""
     path = tmp_path / "twin.db"
@@ -105,6 +123,30 @@ def test_of_a_truncated_file_what_is_left_is_saved(tmp_path: Path, keep: float) 
     assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
 
 
+def break_page(path: Path, page: int) -> None:
+    """Overwrite a page."""
+    with path.open("rb+") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+
+def test_a_reader_of_a_damaged_table_is_told_so(tmp_path: Path) -> None:
+    """A start asks which models have served before it opens the store: it must come to the mending all the same."""
+    path = a_database(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        roots = connection.execute("select rootpage from sqlite_master where name in ('models', 'outbox')").fetchall()
+    for (root,) in roots:
+        break_page(path, root)
+
+    assert reading.tested_models(path) == set()
+    with pytest.raises(StoreError, match="cannot be read"):
+        reading.status_of(path)
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    store.close()
+
+
 def test_a_damaged_journal_costs_only_what_cannot_be_read(tmp_path: Path) -> None:
     """Alerts and messages come through with their numbers, readings on both sides of the damage too."""
     path = a_database(tmp_path)
@@ -114,10 +156,7 @@ def test_a_damaged_journal_costs_only_what_cannot_be_read(tmp_path: Path) -> Non
             row[0]
             for row in connection.execute("select pageno from dbstat where name = 'journal' and pagetype = 'leaf'")
         ]
-    image = bytearray(path.read_bytes())
-    middle = (pages[len(pages) // 2] - 1) * 4096
-    image[middle : middle + 4096] = b"\xff" * 4096
-    path.write_bytes(bytes(image))
+    break_page(path, pages[len(pages) // 2])
     # the journal is not checked at a start: damage that is found there is remembered for the next
     note_damage(path)
 
@@ -200,9 +239,7 @@ def test_a_store_whose_journal_is_gone_counts_on(tmp_path: Path) -> None:
     path = a_database(tmp_path)
     with closing(sqlite3.connect(path)) as connection:
         (root,) = connection.execute("select rootpage from sqlite_master where name = 'journal'").fetchone()
-    image = bytearray(path.read_bytes())
-    image[(root - 1) * 4096 : root * 4096] = b"\xff" * 4096
-    path.write_bytes(bytes(image))
+    break_page(path, root)
     note_damage(path)
 
     store = reopened(path)
@@ -210,4 +247,26 @@ def test_a_store_whose_journal_is_gone_counts_on(tmp_path: Path) -> None:
     store.commit(Commit(now_ms=1, stored=a_batch(), counts=counts))
 
     assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+    store.close()
+
+
+def test_an_entity_whose_series_are_lost_is_learned_anew(tmp_path: Path) -> None:
+    """Its new series have numbers of their own: what was measured before is not taken for theirs."""
+    path = a_database(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        (root,) = connection.execute("select rootpage from sqlite_master where name = 'series'").fetchone()
+    break_page(path, root)
+    catalogue = a_catalogue(entities=0)
+
+    store = SqliteStore(path, catalogue, gateway="g", durability="normal")
+    store.load_entities({"room": 0}, {}, now_ms=1)
+    catalogue.add("e0", 0)
+    counts = {("s", name, ""): 1 for name in ("readings_decoded", "readings_stored")}
+    store.commit(Commit(now_ms=1, stored=a_batch(), counts=counts))
+
+    assert store.salvaged is not None
+    keys = {int(key) for segment in store.segments_after(0) for key in segment.series_key}
+    old = int(a_catalogue().series_key[0])
+    assert keys == {old, int(catalogue.series_key[0])}
+    assert int(catalogue.series_key[0]) > old
     store.close()

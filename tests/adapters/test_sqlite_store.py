@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attwin.adapters.sqlite_backup import back_up
-from attwin.adapters.sqlite_database import open_reader
+from attwin.adapters.sqlite_database import reader
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
@@ -58,10 +58,8 @@ def an_alert(**changes: object) -> AlertFacts:
 
 def query(store: SqliteStore, text: str) -> list[tuple[object, ...]]:
     """Return the rows that a reader sees."""
-    connection = open_reader(store.path)
-    rows = connection.execute(text).fetchall()
-    connection.close()
-    return rows
+    with reader(store.path) as connection:
+        return connection.execute(text).fetchall()
 
 
 def test_a_round_is_all_there_or_not_at_all(store: SqliteStore) -> None:
@@ -281,7 +279,7 @@ def test_a_database_of_a_newer_schema_is_refused_unchanged(tmp_path: Path) -> No
 
     for opening in (
         lambda: SqliteStore(path, a_catalogue(), gateway="g1", durability="full"),
-        lambda: open_reader(path),
+        reader(path).__enter__,
     ):
         with pytest.raises(StoreError, match=r"newer attwin \(schema m999_later\)"):
             opening()

@@ -113,7 +113,7 @@ def test_a_start_on_a_full_disk_waits_for_space(site: Site) -> None:
         site.agent.wait_for("readings_stored", 1)
         site.agent.kill()
         site.fill()
-        site.agent.start(wait=False)
+        site.agent.launch()
         wait_until(lambda: "store=stalled" in site.agent.log(), "the agent says that the disk is full")
         sensor.publish(topic, "800")
 

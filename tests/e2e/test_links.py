@@ -69,6 +69,33 @@ def test_a_frozen_broker_is_found_out_and_nothing_is_lost(tmp_path: Path, protoc
         assert agent.stop() < 5
 
 
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+def test_a_frozen_agent_that_is_thrown_out_comes_back_and_loses_nothing(tmp_path: Path, times: int) -> None:
+    """It sleeps for longer than its keep-alive: the broker ends the connection, and keeps what arrives meanwhile."""
+    sent, slowest_s = 0, 0.0
+    with Mosquitto(tmp_path) as broker, an_agent(tmp_path, broker) as agent, Client(broker.port) as sensor:
+        assert agent.process
+        for time_out in range(1, times + 1):
+            wait_until(lambda count=time_out: broker.log().count("as attwin-g ") >= count, "the agent is connected")
+            for _ in range(200):
+                # it is frozen in the middle of it: some were read and are not acknowledged yet
+                sent += 1
+                sensor.publish("s/lab/co2", reading(sent) if sent % 2 else str(sent))
+            agent.process.send_signal(signal.SIGSTOP)
+            for _ in range(200):
+                sent += 1
+                sensor.publish("s/lab/co2", reading(sent) if sent % 2 else str(sent))
+            wait_until(lambda count=time_out: broker.log().count("exceeded timeout") >= count, "it is thrown out")
+            agent.process.send_signal(signal.SIGCONT)
+            thawed = time.monotonic()
+            agent.wait_for("readings_stored", sent)
+            slowest_s = max(slowest_s, time.monotonic() - thawed)
+        agent.stop()
+    assert agent.status()["readings_stored"] == sent
+    assert not [found for found in audit_of(agent.database) if found.difference]
+    report("frozen agent", injected=times, sent=sent, lost=0, recovered_s=slowest_s)
+
+
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 def test_a_killed_broker_that_keeps_its_messages_loses_none(tmp_path: Path, kills: int, protocol: str) -> None:
     """With the shipped settings, what was acknowledged to the sensor survives kill -9 of the broker."""

@@ -42,14 +42,15 @@ def wait_until(fact: Callable[[], object], what: str, seconds: float = _LONGEST_
 class Mosquitto:
     """A broker that keeps sessions in memory."""
 
-    def __init__(self, folder: Path, *, port: int | None = None, extra: str = "") -> None:
+    def __init__(self, folder: Path, *, port: int | None = None, extra: str = "", address: str = "127.0.0.1") -> None:
         path = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
         if path is None:
             pytest.fail("no mosquitto: run `make test`, which installs it, or apt-get install mosquitto")
         self.port = port or free_port()
+        self.address = address
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
+            f"listener {self.port} {address}\nallow_anonymous true\nuser root\n"
             + (extra or "max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true")
             + "\n",
             encoding="utf-8",
@@ -61,7 +62,7 @@ class Mosquitto:
     @property
     def url(self) -> str:
         """Return the address as the configuration wants it."""
-        return f"mqtt://127.0.0.1:{self.port}"
+        return f"mqtt://{self.address}:{self.port}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -83,8 +84,12 @@ class Mosquitto:
             self.process.wait(10)
             self.process = None
 
+    def log(self) -> str:
+        """Return what it logged."""
+        return (self._folder / "mosquitto.log").read_text(encoding="utf-8")
+
     def _listens(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), 1):
             return True
         return False
 
@@ -92,13 +97,13 @@ class Mosquitto:
 class Client:
     """A client that publishes and collects."""
 
-    def __init__(self, port: int, subscribe: str = "") -> None:
+    def __init__(self, port: int, subscribe: str = "", *, address: str = "127.0.0.1") -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
         self.subscribed = not subscribe
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self._client.on_message = lambda _c, _d, m: self.messages.append((m.topic, bytes(m.payload), m.retain))
         self._client.on_subscribe = lambda *_: setattr(self, "subscribed", True)
-        self._client.connect("127.0.0.1", port)
+        self._client.connect(address, port)
         self._client.loop_start()
         if subscribe:
             self._client.subscribe(subscribe, 1)
@@ -127,6 +132,7 @@ class Agent:
         self.config = config
         self.database = database or config.with_name("twin.db")
         self.environment: dict[str, str] = {}
+        self.wrapper: list[str] = []
         self._log = config.with_name("agent.log")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -143,17 +149,20 @@ class Agent:
             self.process.kill()
             self.process.wait(10)
 
-    def start(self, *, wait: bool = True) -> None:
-        """Start, and wait until it answers and has tried its broker."""
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "attwin", "run", "--config", str(self.config)],
+                [*self.wrapper, sys.executable, "-m", "attwin", "run", "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.environment},
             )
-        if wait:
-            wait_until(lambda: self.gone() or self._has_tried(), "the agent answers")
+
+    def start(self) -> None:
+        """Start, and wait until it answers and has tried its broker."""
+        self.launch()
+        wait_until(lambda: self.gone() or self._has_tried(), "the agent answers")
         assert not self.gone(), self.log()
 
     def gone(self) -> bool:

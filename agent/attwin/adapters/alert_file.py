@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from attwin.adapters.durable import sync
 from attwin.core.errors import StoreStalledError
 from attwin.ports import AlertChange
 
@@ -61,11 +62,7 @@ class AlertFile:
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
-                size, body = os.fstat(descriptor).st_size, "".join(lines).encode()
-                if os.write(descriptor, body) < len(body):
-                    # a disk that is nearly full takes a part: no half line must stay
-                    os.ftruncate(descriptor, size)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._append(descriptor, "".join(lines).encode())
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -107,6 +104,18 @@ class AlertFile:
             return []
         return body.decode(errors="replace").splitlines()
 
+    def _append(self, descriptor: int, body: bytes) -> None:
+        """Append durably or not at all: the store notes what was written, and a power cut must not make that untrue."""
+        size = os.fstat(descriptor).st_size
+        try:
+            _write(descriptor, body)
+            os.fsync(descriptor)
+            if not size:
+                sync(self._path.parent)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+
     def _set_aside(self) -> None:
         """Take the space of the reserve, where that is possible now; what an earlier run left is told first."""
         left = self.reserved()
@@ -123,6 +132,12 @@ class AlertFile:
                 os.close(descriptor)
         except OSError as error:
             log.error("file=%s problem=%r", self._reserve, error.strerror)
+
+
+def _write(descriptor: int, body: bytes) -> None:
+    if os.write(descriptor, body) < len(body):
+        # a disk that is nearly full takes a part
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _last_event(path: Path) -> int:

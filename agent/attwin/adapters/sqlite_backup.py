@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from attwin.adapters.sqlite_database import lock_database, open_reader
+from attwin.adapters.durable import sync
+from attwin.adapters.sqlite_database import lock_database, reader
 from attwin.adapters.sqlite_salvage import finish, set_aside
 from attwin.core.errors import StoreError
 
@@ -29,7 +30,7 @@ def back_up(database: Path, copy: Path, progress: Callable[[int, int], object]) 
         raise StoreError(f"{copy}: exists already; name another file")
     part = copy.with_name(copy.name + ".part")
     try:
-        with closing(open_reader(database)) as source, closing(sqlite3.connect(part)) as target:
+        with reader(database) as source, closing(sqlite3.connect(part)) as target:
             # without it, each commit of the agent would begin the copy anew
             source.execute("begin")
             source.execute("select count(*) from meta").fetchone()
@@ -39,9 +40,9 @@ def back_up(database: Path, copy: Path, progress: Callable[[int, int], object]) 
             # one file, with nothing beside it
             target.execute("pragma journal_mode = delete")
             _demand_whole(target, part)
-        _sync(part)
+        sync(part)
         part.rename(copy)
-        _sync(copy.parent)
+        sync(copy.parent)
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"{copy}: {error}") from error
     finally:
@@ -60,7 +61,7 @@ def restore_copy(copy: Path, database: Path) -> Path | None:
         raise StoreError(f"{copy}: no such backup")
     if database.exists() and copy.samefile(database):
         raise StoreError(f"{copy}: is the database itself")
-    with closing(open_reader(copy)) as source:
+    with reader(copy) as source:
         _demand_whole(source, copy)
         lock = lock_database(database)
         aside = None
@@ -72,8 +73,8 @@ def restore_copy(copy: Path, database: Path) -> Path | None:
                 source.backup(target)
                 target.execute("update meta set value = ? where name = 'store_id'", (uuid.uuid4().hex[:8],))
                 target.commit()
-            _sync(database)
-            _sync(database.parent)
+            sync(database)
+            sync(database.parent)
         except (sqlite3.Error, OSError) as error:
             kept = f"; what was there is in {aside}" if aside else ""
             raise StoreError(f"{database}: {error}{kept}") from error
@@ -86,11 +87,3 @@ def _demand_whole(connection: sqlite3.Connection, path: Path) -> None:
     (found,) = connection.execute("pragma integrity_check(1)").fetchone()
     if found != "ok":
         raise StoreError(f"{path}: not whole: {found}")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,8 @@
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,31 +120,27 @@ def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(f"{path}: {error}")
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
-    """Open the database read-only.
+@contextmanager
+def reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database read-only, for as long as the context lasts.
 
     Raises:
-        StoreError: There is none, it is of another schema, or it is not a database.
+        StoreError: There is none, it is of another schema, or it is not a database that can be read.
     """
     if not path.is_file():
         raise StoreError(f"{path}: no database there; has the agent run?")
-    connection = None
+    # a cleanly stopped file in a folder that the reader may not write has no -shm, and none can be made
+    alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
     try:
-        # a cleanly stopped file in a folder that the reader may not write has no -shm, and none can be made
-        alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
-        address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
-        connection = sqlite3.connect(address, uri=True, isolation_level=None)
-        connection.execute("pragma query_only = on")
-        connection.execute("pragma busy_timeout = 5000")
-        _refuse_newer(connection, path)
-        _refuse_older(connection, path)
-    except (sqlite3.Error, StoreError) as error:
-        if connection:
-            connection.close()
-        if isinstance(error, StoreError):
-            raise
+        with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
+            connection.execute("pragma query_only = on")
+            connection.execute("pragma busy_timeout = 5000")
+            _refuse_newer(connection, path)
+            _refuse_older(connection, path)
+            yield connection
+    except sqlite3.Error as error:
         raise StoreError(f"{path}: cannot be read: {error}") from error
-    return connection
 
 
 def _applied(connection: sqlite3.Connection) -> set[str]:

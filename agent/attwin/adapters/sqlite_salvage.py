@@ -2,14 +2,16 @@
 
 import contextlib
 import hashlib
+import json
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from attwin.adapters.durable import sync
 from attwin.core.audit import LOST, Sum, sums_of
+from attwin.core.journal import decode
 
 _SMALL = (
     *("meta", "entities", "series", "state", "attention", "alerts", "alert_events", "lanes", "outbox", "parked"),
@@ -17,10 +19,14 @@ _SMALL = (
 )
 """Tables that are checked at each start; what matters most stands where it is saved first."""
 _LARGE = ("journal", "scores", "rollups")
-_ALWAYS = frozenset(("_sqlite_migrations", "meta", "entities", "series", "outbox", "alerts", "audit", "journal"))
+_MIGRATIONS = "_sqlite_migrations"
+_ALWAYS = frozenset((_MIGRATIONS, "meta", "entities", "series", "outbox", "alerts", "audit", "journal"))
 """Tables that every version has."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PRIMARY = 0xFF
+HIGHEST_SERIES = "highest_series"
+"""The name under which ``meta`` has the highest number that a series had before a salvage."""
+_COUNT_COLUMNS = 4
 # the view `audit_totals`, spelled out: a writer does not trust views with functions
 _COUNTERS = """
 select source, name, reason, count from audit
@@ -34,8 +40,9 @@ log = logging.getLogger("attwin")
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether an error says that the file is damaged."""
-    return (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY in _DAMAGE
+    """Return whether an error says that the file is damaged: whatever it holds as JSON was written whole."""
+    code = (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY
+    return code in _DAMAGE or "malformed JSON" in str(error)
 
 
 def as_text(raw: bytes) -> str:
@@ -63,11 +70,10 @@ def is_sound(path: Path) -> bool:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             connection.text_factory = as_text
             known = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
-            if known and not known >= _ALWAYS:
-                # a name of the schema is damaged
-                return False
-            noted = connection.execute("select value from meta where name = 'schema'").fetchone() if known else None
-            if noted and noted[0] != schema_checksum(connection):
+            if known == {_MIGRATIONS}:
+                # a first start that was interrupted before it made anything else
+                return not connection.execute(f"select 1 from {_MIGRATIONS}").fetchone()
+            if known and not _has_its_schema(connection, known):
                 return False
             return all(
                 connection.execute(f"pragma quick_check({table})").fetchone() == ("ok",)
@@ -83,35 +89,47 @@ def is_sound(path: Path) -> bool:
         raise
 
 
+def _has_its_schema(connection: sqlite3.Connection, known: set[str]) -> bool:
+    """Return whether neither a name of the schema nor what stands under it is damaged."""
+    if not known >= _ALWAYS:
+        return False
+    noted = connection.execute("select value from meta where name = 'schema'").fetchone()
+    return not noted or noted[0] == schema_checksum(connection)
+
+
 def set_aside(path: Path, why: str = "corrupt") -> Path:
-    """Move a database and what belongs to it aside, and return where it is now."""
+    """Move a database and what belongs to it aside, and return where it is now.
+
+    Until ``finish`` every start goes on with that, also after a power cut in the middle of it.
+    """
     aside = path.with_name(f"{path.name}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-    for ending in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + ending)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + ending))
-    # until it is salvaged, every start goes on with that
-    _unfinished(path).write_text(aside.name, encoding="utf-8")
-    _mark(path).unlink(missing_ok=True)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    mark = _unfinished(path)
+    part = mark.with_name(mark.name + ".part")
+    part.write_text(aside.name, encoding="utf-8")
+    sync(part)
+    part.rename(mark)
+    sync(path.parent)
+    _move(path, aside)
     return aside
 
 
 def unfinished(path: Path) -> Path | None:
     """Return the file whose salvage was interrupted, None where there is none."""
     try:
-        return path.with_name(_unfinished(path).read_text(encoding="utf-8"))
+        aside = path.with_name(_unfinished(path).read_text(encoding="utf-8"))
     except OSError:
         return None
+    if not aside.exists():
+        _move(path, aside)
+    _mark(path).unlink(missing_ok=True)
+    return aside
 
 
 def finish(path: Path) -> None:
-    """Note that all was salvaged."""
-    _unfinished(path).unlink(missing_ok=True)
+    """Note that all was salvaged, before anything is added to it: it must not be salvaged once more then."""
+    if _unfinished(path).exists():
+        _unfinished(path).unlink()
+        sync(path.parent)
 
 
 def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
@@ -125,10 +143,18 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
         for table in (*_SMALL, *_LARGE):
             for columns, rows in _parts(source, connection, table):
                 _insert(connection, table, columns, rows)
+            if table == "journal":
+                _drop_damaged_counts(connection)
             (saved[table],) = connection.execute(f"select count(*) from {table}").fetchone()
     if not saved["lanes"]:
         # numbers may be given twice now, so they must be numbers of another store
         connection.execute("delete from meta where name = 'store_id'")
+    # an entity whose series are lost gets new ones when it is heard again, with numbers that no reading has
+    connection.execute(
+        "update entities set forgotten_ms = first_seen_ms "
+        "where forgotten_ms is null and id not in (select entity_id from series)"
+    )
+    connection.execute("insert or replace into meta values (?, ?)", (HIGHEST_SERIES, str(_highest_series(connection))))
     connection.execute("insert or ignore into lanes select lane, max(sequence) + 1 from outbox group by lane")
     # numbers of the journal may be given again from where its rows end now
     connection.execute(
@@ -152,6 +178,16 @@ def read_sums(connection: sqlite3.Connection) -> list[Sum]:
     (held,) = connection.execute("select coalesce(sum(readings), 0) from journal").fetchone()
     (waiting,) = connection.execute("select count(*) from outbox").fetchone()
     return sums_of(connection.execute(_COUNTERS), held=held, waiting=waiting)
+
+
+def _move(path: Path, aside: Path) -> None:
+    """Move the files of a database; the database itself goes last, so that where it is, all of it is."""
+    for ending in ("-wal", "-shm", ""):
+        part, there = path.with_name(path.name + ending), aside.with_name(aside.name + ending)
+        if part.exists() and not there.exists():
+            part.rename(there)
+    _mark(path).unlink(missing_ok=True)
+    sync(path.parent)
 
 
 def _mark(path: Path) -> Path:
@@ -197,6 +233,30 @@ def _parts(
 def _rows(source: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
     with contextlib.suppress(sqlite3.Error, UnicodeError):
         yield from source.execute(query)
+
+
+def _highest_series(connection: sqlite3.Connection) -> int:
+    """Return the highest number of a series that readings have."""
+    highest = 0
+    for (body,) in connection.execute("select body from journal where readings > 0"):
+        with contextlib.suppress(ValueError):
+            highest = max(highest, int(decode(body).series_key.max(initial=0)))
+    return highest
+
+
+def _drop_damaged_counts(connection: sqlite3.Connection) -> None:
+    """Empty the counts that cannot be read; what is missing is counted as lost with the rest."""
+    rows = connection.execute("select id, counts from journal").fetchall()
+    damaged = [(number,) for number, counts in rows if not _are_counts(counts)]
+    connection.executemany("update journal set counts = '[]' where id = ?", damaged)
+
+
+def _are_counts(text: object) -> bool:
+    try:
+        rows = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return False
+    return isinstance(rows, list) and all(isinstance(row, list) and len(row) == _COUNT_COLUMNS for row in rows)
 
 
 def _insert(connection: sqlite3.Connection, table: str, columns: list[str], rows: Iterator[tuple[object, ...]]) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_database import as_store_error, open_writer
+from attwin.adapters.sqlite_salvage import HIGHEST_SERIES
 from attwin.adapters.sqlite_upkeep import Keep, Upkeep
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
@@ -126,7 +127,8 @@ class SqliteStore:
             "order by e.id"
         ).fetchall()
         self._catalogue.next_entity_key = int(self._one("select coalesce(max(id), 0) + 1 from entities"))
-        self._catalogue.next_series_key = int(self._one("select coalesce(max(id), 0) + 1 from series"))
+        highest = int(self._one("select coalesce(max(id), 0) from series"))
+        self._catalogue.next_series_key = max(highest, int(self.meta(HIGHEST_SERIES) or 0)) + 1
         places = snapshot.get("catalogue.entity_key", np.empty(0, np.int64)).tolist()
         place_of = {key: place for place, key in enumerate(places)}
         rows.sort(key=lambda row: place_of.get(row[0], len(places) + row[0]))

@@ -4,10 +4,9 @@ The counters move in the same transaction as what they count. Two sums are check
 readings that the journal holds, and the messages that wait in the outbox.
 """
 
-from contextlib import closing
 from pathlib import Path
 
-from attwin.adapters.sqlite_database import open_reader
+from attwin.adapters.sqlite_database import reader
 from attwin.adapters.sqlite_salvage import read_sums
 from attwin.core.audit import Sum
 
@@ -18,6 +17,6 @@ def audit_of(database: Path) -> list[Sum]:
     Raises:
         StoreError: There is no database that can be read.
     """
-    with closing(open_reader(database)) as connection:
+    with reader(database) as connection:
         connection.execute("begin")
         return read_sums(connection)

@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 
 from attwin.adapters.control_socket import ask, control_path
-from attwin.adapters.sqlite_database import open_reader
+from attwin.adapters.sqlite_database import reader
 from attwin.core.errors import AgentAwayError, DataError, StoreError
 from attwin.runtime.commands import MOST_REPLAYED
 
@@ -35,7 +34,7 @@ from alerts where ? or state = 'active' order by id
 def control_of(database: Path) -> Path:
     """Return where the agent of a database listens, as it said at its last start."""
     try:
-        with closing(open_reader(database)) as connection:
+        with reader(database) as connection:
             row = connection.execute("select value from meta where name = ?", (CONTROL,)).fetchone()
     except StoreError:
         row = None
@@ -54,7 +53,7 @@ def status_of(database: Path) -> dict[str, object]:
         live = {}
     # what was counted since the start is part of what was counted since the database was made
     live = {name: value for name, value in live.items() if name != "audit" and not name.endswith("_total")}
-    with closing(open_reader(database)) as connection:
+    with reader(database) as connection:
         waiting = connection.execute("select count(*) from outbox").fetchone()[0]
         active = connection.execute("select count(*) from alerts where state = 'active'").fetchone()[0]
         entities = connection.execute("select count(*) from entities where forgotten_ms is null").fetchone()[0]
@@ -65,7 +64,7 @@ def status_of(database: Path) -> dict[str, object]:
 def sums_of(database: Path) -> dict[str, object]:
     """Return what has been counted since the database was made: totals by name, and reasons where there are any."""
     sums: dict[str, object] = {}
-    with closing(open_reader(database)) as connection:
+    with reader(database) as connection:
         rows = connection.execute(
             "select name, reason, sum(count) from audit_totals where source <> 'upstream' group by name, reason"
         ).fetchall()
@@ -102,7 +101,7 @@ def twin_of_entity(database: Path, entity: str) -> dict[str, object]:
 
 def alerts_of(database: Path, *, everything: bool) -> list[dict[str, object]]:
     """Return the alerts, oldest first; only active ones unless told."""
-    with closing(open_reader(database)) as connection:
+    with reader(database) as connection:
         found = connection.execute(_ALERTS, (everything,))
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found]
@@ -112,7 +111,7 @@ def alert_events(
     database: Path, *, after: int = 0, last_lines: int | None = None
 ) -> tuple[int, list[dict[str, object]]]:
     """Return the number of the newest event, and the events after a number or the last few ones."""
-    with closing(open_reader(database)) as connection:
+    with reader(database) as connection:
         (newest,) = connection.execute("select coalesce(max(id), 0) from alert_events").fetchone()
         first = after if last_lines is None else max(0, newest - last_lines)
         rows = connection.execute(
@@ -124,7 +123,7 @@ def alert_events(
 def tested_models(database: Path) -> set[tuple[str, str]]:
     """Return (hash, runtime) of every model that has served here; none where there is no database yet."""
     try:
-        with closing(open_reader(database)) as connection:
+        with reader(database) as connection:
             return {
                 (str(sha256), str(runtime))
                 for sha256, runtime in connection.execute("select sha256, runtime from models")
@@ -141,7 +140,7 @@ def rejects_of(database: Path, *, reason: str | None, limit: int | None) -> list
         reason: Only those with this reason.
         limit: Only the newest ones.
     """
-    with closing(open_reader(database)) as connection:
+    with reader(database) as connection:
         found = connection.execute(_REJECTS, (reason, reason, -1 if limit is None else limit))
         names = [column[0] for column in found.description]
         rows = [dict(zip(names, row, strict=True)) for row in found]
@@ -181,12 +180,12 @@ def reload_agent(database: Path) -> None:
 
 def count_rows(database: Path, table: str) -> int:
     """Return how many rows a table of the database has."""
-    with closing(open_reader(database)) as connection:
+    with reader(database) as connection:
         return int(connection.execute(f"select count(*) from {table}").fetchone()[0])
 
 
 def _stored_twins(database: Path) -> list[dict[str, object]]:
-    with closing(open_reader(database)) as connection:
+    with reader(database) as connection:
         found = connection.execute(_TWINS)
         names = [column[0] for column in found.description]
         twins = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
