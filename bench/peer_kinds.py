@@ -177,7 +177,7 @@ class Pathway(Peer):
     name = "pathway"
     requirements = ("pathway==0.33.0",)
     work = (
-        "all of it: JSON source, appending SQLite sink (synchronous=FULL), filter, MQTT sink; checkpoints every 100 ms"
+        "all of it: JSON source, SQLite sink (synchronous=FULL), filter, MQTT sink; commits and checkpoints every 1.5 s"
     )
     acknowledges = "after a checkpoint, a file that it does not flush to the disk (fsync)"
 

@@ -205,7 +205,8 @@ class Running:
 
     def _last_words(self) -> str:
         lines = (self._folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1][:200] if lines else "nothing in its log"
+        told = [line for line in lines if "error" in line.lower()] or lines
+        return told[-1][:200] if told else "nothing in its log"
 
     def _is_done(self) -> bool:
         enough = self._stored() - self._stored_before >= self._next - CYCLE
