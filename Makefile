@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO_SECONDS ?= 30
 
-.PHONY: demo test check lint bench faults clean
+.PHONY: demo test check lint bench bench-peers faults clean
 
 demo: $(VENV)/.demo
 	$(BIN)/attwin demo --seconds $(DEMO_SECONDS)
@@ -23,6 +23,10 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev tools
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/load.py cpu senml latency writes syscalls growth
+
+# beside Node-RED, Pathway and thingsboard-gateway; needs npm, and installs 2 GB into .bench-peers
+bench-peers: $(VENV)/.dev tools
+	$(BIN)/python bench/peers.py --messages 200000 --rounds 5
 
 # the long loops and a million fuzzed payloads; about an hour
 FAULTS = tests/e2e tests/fuzz tests/adapters/test_salvage.py tests/adapters/test_damaged_log.py
@@ -48,4 +52,4 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv* .bench-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis

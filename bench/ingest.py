@@ -94,12 +94,18 @@ def packet(kind: int, body: bytes) -> bytes:
 
 def publish(port: int, base: str, numbers: range, entities: int) -> None:
     """Publish readings a millisecond of event time apart, as fast as the broker acknowledges."""
-    count, frames = len(numbers), []
+    frames = []
     for number in numbers:
         topic = f"{base}/e{number % entities}/{METRICS[number // entities % len(METRICS)]}".encode()
         reading = {"time": EVENT_START_S + number / 1000, "value": round(random.random() * 99, 2)}  # noqa: S311 -- a load, not a secret
         head = struct.pack(">H", len(topic)) + topic + struct.pack(">H", number % 65_000 + 1)
         frames.append(packet(0x32, head + json.dumps(reading).encode()))
+    push(port, frames)
+
+
+def push(port: int, frames: list[bytes]) -> None:
+    """Send QoS 1 publications, as fast as the broker acknowledges."""
+    count = len(frames)
     with socket.create_connection(("127.0.0.1", port)) as broker:
         name = f"load{time.monotonic_ns()}".encode()
         broker.sendall(packet(0x10, b"\x00\x04MQTT\x04\x02\x00\x3c" + struct.pack(">H", len(name)) + name))
