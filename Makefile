@@ -22,7 +22,7 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev tools
 	$(BIN)/python bench/ingest.py
-	$(BIN)/python bench/load.py cpu senml latency writes syscalls growth
+	$(BIN)/python bench/load.py cpu senml latency memory writes syscalls growth
 
 # beside Node-RED, Pathway and thingsboard-gateway; needs npm, and installs 2 GB into .bench-peers
 bench-peers: $(VENV)/.dev tools

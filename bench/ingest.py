@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 METRICS = ("temperature", "humidity", "light", "co2")
@@ -50,7 +50,7 @@ kinds:
       light: {{unit: lx}}
       co2: {{unit: ppm}}
       humidity_ratio: {{unit: kg/kg}}
-sources:
+{metrics}sources:
   - topic: sensors/{{entity}}/{{metric}}
     kind: room
 {extra}rules:
@@ -173,10 +173,14 @@ class AgentUnderTest:
         inflight: int = 65_535,
         store: str = "",
         extra: str = "",
+        more_metrics: Sequence[str] = (),
     ) -> None:
         self.memory = 0.0
         self.config = folder / "attwin.yaml"
-        text = CONFIG.format(port=port, entities=entities, name=name, inflight=inflight, store=store, extra=extra)
+        metrics = "".join(f'      {metric}: {{unit: "1"}}\n' for metric in more_metrics)
+        text = CONFIG.format(
+            port=port, entities=entities, name=name, inflight=inflight, store=store, extra=extra, metrics=metrics
+        )
         self.config.write_text(text, encoding="utf-8")
         attwin = Path(sys.executable).with_name("attwin")
         self.process = subprocess.Popen([attwin, "run", "--config", self.config, "--log-level", "warning"])

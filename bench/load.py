@@ -2,7 +2,8 @@
 
 cpu      CPU at 200 messages a second, in percent of a core
 senml    readings a second and core, 50 readings a SenML message
-latency  from publication to the alert upstream, open loop at 1,000 messages a second
+latency  from publication to the alert upstream, open loop at 1,000 messages a second and at half of what can be kept up
+memory   resident memory at 1,000 entities x 8 metrics
 writes   bytes written to disk a reading at 1,000 readings a second, with both settings of `store.writes`, beside one
          row a reading with as many commits
 syscalls system calls a message at saturation, counted by strace
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ingest import EVENT_START_S, METRICS, AgentUnderTest, broker, cpu_s, packet
@@ -38,7 +39,7 @@ SENML = """\
     payload: {format: senml}
 """
 PACK = 50
-ALERTS = 3_000
+ALERTS, ALERTS_A_SECOND = 3_000, 50
 
 
 class Publisher:
@@ -78,9 +79,9 @@ def paced(rate: float, seconds: float) -> Iterator[int]:
         yield number
 
 
-def reading(number: int, entities: int) -> tuple[str, bytes]:
+def reading(number: int, entities: int, metrics: Sequence[str] = METRICS) -> tuple[str, bytes]:
     """Return the topic and payload of a reading timed now."""
-    topic = f"sensors/e{number % entities}/{METRICS[number // entities % len(METRICS)]}"
+    topic = f"sensors/e{number % entities}/{metrics[number // entities % len(metrics)]}"
     return topic, json.dumps({"time": round(time.time(), 3), "value": random.randrange(90)}).encode()  # noqa: S311 -- a load
 
 
@@ -134,8 +135,24 @@ def senml_rate(folder: Path, port: int) -> None:
 
 
 def alert_latency(folder: Path, port: int) -> None:
-    """Measure the time from the publication of a reading to its alert upstream."""
-    agent = AgentUnderTest(folder, port, 1_000, inflight=20)
+    """Measure the time from the publication of a reading to its alert upstream, open loop, at two rates."""
+    agent = AgentUnderTest(folder, port, 1_000, inflight=1_000)
+    agent.us(port, range(-4_000, 0), 1_000)
+    started = time.monotonic()
+    agent.us(port, range(60_000), 1_000)
+    sustainable = 60_000 / (time.monotonic() - started)
+    for name, rate in (("1,000 messages/s", 1_000.0), ("half of the sustainable rate", sustainable / 2)):
+        delays, missing = delays_ms(port, rate)
+        p50, p99 = delays[len(delays) // 2], delays[int(len(delays) * 0.99)]
+        print(
+            f"latency: {name} ({rate:,.0f}/s): p50 {p50:.1f} ms (target 25), p99 {p99:.1f} ms (target 100), "
+            f"{len(delays)} alerts, {missing} missing"
+        )
+    agent.stop()
+
+
+def delays_ms(port: int, rate: float) -> tuple[list[float], int]:
+    """Publish for as long as the alerts take at ``ALERTS_A_SECOND``; return their delays, sorted, and how many lack."""
     arrived: dict[float, float] = {}
     watcher = subprocess.Popen(
         ["mosquitto_sub", "-p", str(port), "-t", "attwin/bench/events", "-q", "1", "-F", "%p"],
@@ -151,28 +168,37 @@ def alert_latency(folder: Path, port: int) -> None:
     threading.Thread(target=collect, daemon=True).start()
     time.sleep(0.5)
     publisher, sent = Publisher(port), {}
-    # every reading of a temperature that is hot is another value; a cold one ends its alert
-    for number in paced(1_000, ALERTS / 100):
-        if number % 10 == 0:
-            entity, hot = number // 20 % 1_000, number % 20 == 0
-            value = 1_000 + number / 1e4 if hot else 0.5
-            if hot:
-                sent[value] = time.time()
+    every = max(1, round(rate / (2 * ALERTS_A_SECOND)))
+    # every hot temperature is another value; a cold one of the same entity ends its alert
+    for number in paced(rate, ALERTS / ALERTS_A_SECOND):
+        turn, is_alert = divmod(number, every)
+        if is_alert == 0:
+            value = 0.5 if turn % 2 else 1_000 + turn / 1e4
             body = json.dumps({"time": round(time.time(), 3), "value": value}).encode()
-            publisher.send(f"sensors/e{entity}/temperature", body)
+            if value > 1:
+                sent[value] = time.time()
+            publisher.send(f"sensors/e{turn // 2 % 1_000}/temperature", body)
         else:
             topic, body = reading(number, 1_000)
             publisher.send(topic.replace("temperature", "light"), body)
     time.sleep(2)
     watcher.kill()
     publisher.close()
+    return sorted(1000 * (arrived[v] - sent[v]) for v in sent if v in arrived), len(sent.keys() - arrived.keys())
+
+
+def memory(folder: Path, port: int) -> None:
+    """Measure the memory of 1,000 entities with 8 metrics, after a burst and a minute of readings."""
+    more = ("motion", "noise", "pressure")
+    agent = AgentUnderTest(folder, port, 1_000, more_metrics=more)
+    metrics = (*METRICS, "humidity_ratio", *more)
+    agent.us(port, range(20_000), 1_000)
+    publisher = Publisher(port)
+    for number in paced(1_000, 70):
+        publisher.send(*reading(number, 1_000, metrics))
+    publisher.close()
     agent.stop()
-    delays = sorted(1000 * (arrived[value] - sent[value]) for value in sent if value in arrived)
-    p50, p99 = delays[len(delays) // 2], delays[int(len(delays) * 0.99)]
-    missing = len(sent) - len(delays)
-    print(
-        f"latency: p50 {p50:.1f} ms (target 25), p99 {p99:.1f} ms (target 100), {len(delays)} alerts, {missing} missing"
-    )
+    print(f"memory: {agent.memory:.1f} MB resident at 1,000 entities x {len(metrics)} metrics (target 64)")
 
 
 def written(pid: int) -> int:
@@ -269,7 +295,9 @@ def growth(folder: Path, port: int) -> None:
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figures", nargs="+", choices=("cpu", "senml", "latency", "writes", "syscalls", "growth"))
+    parser.add_argument(
+        "figures", nargs="+", choices=("cpu", "senml", "latency", "memory", "writes", "syscalls", "growth")
+    )
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--folder", type=Path, help="where databases lie; a real file system, not tmpfs")
     options = parser.parse_args()
@@ -283,6 +311,8 @@ def main() -> None:
                     senml_rate(folder, port)
                 case "latency":
                     alert_latency(folder, port)
+                case "memory":
+                    memory(folder, port)
                 case "writes":
                     bytes_a_reading(folder, port, options.seconds)
                 case "syscalls":

@@ -137,7 +137,9 @@ class Recent:
     def dump(self) -> dict[str, NDArray[np.int64]]:
         """Return the state as arrays, for a snapshot."""
         # as differences they compress to a third
-        return {"newest_ms": self.newest_ms, "steps": np.diff(np.roll(self._keys, -self._next), prepend=0)}
+        steps = np.roll(self._keys, -self._next)
+        steps[1:] -= steps[:-1].copy()
+        return {"newest_ms": self.newest_ms, "steps": steps}
 
     def load(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Take over what ``dump`` returned."""
