@@ -23,6 +23,8 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev tools
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/load.py cpu senml latency memory writes syscalls growth
+	$(BIN)/python bench/overload.py
+	$(BIN)/python bench/restart.py
 
 # beside Node-RED, Pathway and thingsboard-gateway; needs npm, and installs 2 GB into .bench-peers
 bench-peers: $(VENV)/.dev tools

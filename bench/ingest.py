@@ -38,7 +38,7 @@ CONFIG = """\
 version: 1
 gateway: {{id: {name}}}
 broker: {{url: "mqtt://127.0.0.1:{port}", inflight: {inflight}}}
-upstream: {{url: "mqtt://127.0.0.1:{port}"}}
+upstream: {{url: "mqtt://127.0.0.1:{upstream}"}}
 limits: {{entities: {entities}}}
 {store}
 kinds:
@@ -126,24 +126,32 @@ def push(port: int, frames: list[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def broker(folder: Path) -> Iterator[int]:
-    """Run a Mosquitto without in-flight and queue limits, and yield its port."""
+def broker(folder: Path, *, inflight: int = 0) -> Iterator[int]:
+    """Run a Mosquitto that queues without limit, and yield its port.
+
+    Args:
+        folder: For its configuration.
+        inflight: How many unacknowledged messages it sends; 0 for no limit.
+    """
     path = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if path is None:
         sys.exit("no mosquitto: apt-get install mosquitto")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config = folder / "mosquitto.conf"
+    config = folder / f"mosquitto-{port}.conf"
     config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\n"
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages {inflight}\nmax_queued_messages 0\n"
         "set_tcp_nodelay true\n",
         encoding="utf-8",
     )
     with subprocess.Popen([path, "-c", str(config)], stderr=subprocess.DEVNULL) as process:
-        time.sleep(0.5)
-        yield port
-        process.terminate()
+        try:
+            time.sleep(0.5)
+            yield port
+        finally:
+            # also where a benchmark fails, or the wait for the process would never end
+            process.terminate()
 
 
 def bare_us(port: int, numbers: range, entities: int) -> float:
@@ -163,7 +171,7 @@ def bare_us(port: int, numbers: range, entities: int) -> float:
 class AgentUnderTest:
     """The agent as a process, warmed up."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what the loads differ in
         self,
         folder: Path,
         port: int,
@@ -174,17 +182,26 @@ class AgentUnderTest:
         store: str = "",
         extra: str = "",
         more_metrics: Sequence[str] = (),
+        upstream: int | None = None,
+        waits: bool = True,
     ) -> None:
         self.memory = 0.0
         self.config = folder / "attwin.yaml"
         metrics = "".join(f'      {metric}: {{unit: "1"}}\n' for metric in more_metrics)
         text = CONFIG.format(
-            port=port, entities=entities, name=name, inflight=inflight, store=store, extra=extra, metrics=metrics
+            port=port,
+            upstream=upstream or port,
+            entities=entities,
+            name=name,
+            inflight=inflight,
+            store=store,
+            extra=extra,
+            metrics=metrics,
         )
         self.config.write_text(text, encoding="utf-8")
         attwin = Path(sys.executable).with_name("attwin")
         self.process = subprocess.Popen([attwin, "run", "--config", self.config, "--log-level", "warning"])
-        while self.counter("broker") != "up":
+        while waits and self.counter("broker") != "up":
             if self.process.poll() is not None:
                 sys.exit("the agent did not start")
             time.sleep(0.1)
@@ -215,6 +232,11 @@ class AgentUnderTest:
         """Return the resident memory."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+    def kill(self) -> None:
+        """Kill without warning."""
+        self.process.kill()
+        self.process.wait(20)
 
     def stop(self) -> None:
         """Stop; the memory is that of the end."""
