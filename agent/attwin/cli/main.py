@@ -6,6 +6,7 @@ import click
 
 import attwin
 from attwin.wiring.command_line import run_command
+from attwin.wiring.lean import postpone_imports
 
 _COMMANDS = {
     "alerts": "Alerts: what is wrong now, and what was.",
@@ -58,4 +59,5 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
+    postpone_imports()
     run_command(cli, "attwin")
