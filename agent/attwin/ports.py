@@ -1,7 +1,9 @@
 """What the agent needs from the world."""
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -75,15 +77,24 @@ class Messages:
 
     topics: list[bytes] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    flags: list[int] = field(default_factory=list)
-    packet_ids: list[int] = field(default_factory=list)
+    lengths: "array[int]" = field(default_factory=partial(array, "I"))
+    flags: bytearray = field(default_factory=bytearray)
+    packet_ids: "array[int]" = field(default_factory=partial(array, "H"))
     size: int = 0
     connection: int = 0
 
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self.topics)
+
+    def add(self, topic: bytes, payload: bytes, *, length: int, flags: int, packet_id: int) -> None:
+        """Add a message that arrived."""
+        self.topics.append(topic)
+        self.payloads.append(payload)
+        self.lengths.append(length)
+        self.flags.append(flags)
+        self.packet_ids.append(packet_id)
+        self.size += len(payload)
 
 
 NO_TIME_MS = -1

@@ -90,7 +90,7 @@ def test_every_cut_of_the_stream_gives_the_same_messages(cuts: list[int], v5: bo
     assert list(zip(found.topics, found.payloads, found.packet_ids, strict=True)) == [
         (topic, payload[:MOST_PAYLOAD], i) for topic, payload, i in STREAM
     ]
-    assert found.lengths == [len(payload) for _, payload, _ in STREAM]
+    assert list(found.lengths) == [len(payload) for _, payload, _ in STREAM]
     rig.close()
 
 

@@ -117,12 +117,7 @@ class FakeSensors(FakeLink):
         """Let a message arrive."""
         if not self._messages or self._messages[-1].connection != self.number:
             self._messages.append(Messages(connection=self.number))
-        messages = self._messages[-1]
-        messages.topics.append(topic.encode())
-        messages.payloads.append(payload)
-        messages.lengths.append(len(payload))
-        messages.flags.append(flags)
-        messages.packet_ids.append(packet_id)
+        self._messages[-1].add(topic.encode(), payload, length=len(payload), flags=flags, packet_id=packet_id)
 
     def take(self) -> Messages:
         """Return what arrived over the oldest connection."""

@@ -54,14 +54,11 @@ class Source:
 
     def take(self, *messages: tuple[str, bytes], flags: Sequence[int] = (), packet_ids: Sequence[int] = ()) -> Ingested:
         """Decode messages that arrive together."""
-        count = len(messages)
-        arrived = Messages(
-            topics=[topic.encode() for topic, _ in messages],
-            payloads=[payload for _, payload in messages],
-            lengths=[len(payload) for _, payload in messages],
-            flags=list(flags) or [0x32] * count,
-            packet_ids=list(packet_ids) or list(range(1, count + 1)),
-        )
+        count, arrived = len(messages), Messages()
+        for (topic, payload), flag, packet_id in zip(
+            messages, flags or [0x32] * count, packet_ids or range(1, count + 1), strict=True
+        ):
+            arrived.add(topic.encode(), payload, length=len(payload), flags=flag, packet_id=packet_id)
         return self.ingest.decode(arrived, now_ms=NOW_MS)
 
     def readings(self, ingested: Ingested) -> list[tuple[str, str, float, int]]:

@@ -90,7 +90,6 @@ class ReadAheadClient(mqtt.Client):
         """Note a PUBLISH packet whose body is ``data[body:stop]``, of which a huge one may still lack its end."""
         qos = 2 if head & _QOS_BITS else 0  # bytes of a packet id
         at = body + 2 + (data[body] << 8 | data[body + 1]) if stop - body > 1 else stop + 1
-        messages = self.messages
         if at + qos > stop:
             raise LinkDownError("the broker sent a malformed PUBLISH packet")
         topic = data[body + 2 : at]
@@ -104,12 +103,8 @@ class ReadAheadClient(mqtt.Client):
         # properties may be longer than what is waited for; then the payload is not here, and all of it is too long
         is_here = at - body <= _MOST_HEADER
         length = stop - at if is_here else max(stop - body, self._most_payload + 1)
-        messages.packet_ids.append(packet_id)
-        messages.topics.append(topic)
-        messages.payloads.append(data[at : min(stop, at + self._most_payload)] if is_here else b"")
-        messages.lengths.append(length)
-        messages.size += len(messages.payloads[-1])
-        messages.flags.append(head)
+        payload = data[at : min(stop, at + self._most_payload)] if is_here else b""
+        self.messages.add(topic, payload, length=length, flags=head, packet_id=packet_id)
 
     def _hand_over(self, head: int, body: bytes) -> None:
         """Give a packet to paho as if paho had read it."""

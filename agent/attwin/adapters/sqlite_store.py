@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +25,7 @@ from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
 from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.outgoing import LANES, AlertFacts, Draft, OutgoingMessage
-from attwin.core.types import Quality, Reject
+from attwin.core.types import QUALITY_WORDS, Reject
 from attwin.ports import AlertChange, Commit, Counts, KeptReject, ScoreRow
 
 _MOST_REJECT_BYTES = 10_000_000
@@ -174,8 +175,10 @@ class SqliteStore:
         """
         with self._transaction():
             saved = self._save_entities(commit.now_ms)
-            queue_counts = self._queue(commit.drafts, commit.now_ms) + self._settle(commit.delivered)
-            self._save_segment(commit, Counter(commit.counts) + queue_counts)
+            counts = Counter(commit.counts)
+            self._queue(commit.drafts, commit.now_ms, counts)
+            self._settle(commit.delivered, counts)
+            self._save_segment(commit, counts)
             reject_bytes = self._save_rejects(
                 commit.rejects, self._reject_bytes - self._forget_rejects(commit.replayed)
             )
@@ -185,7 +188,9 @@ class SqliteStore:
         self._saved_entities |= saved
         self._reject_bytes = reject_bytes
         self._sent -= len(commit.delivered)
-        self._waiting += sum(count if name == "queued" else -count for (_, name, _), count in queue_counts.items())
+        self._waiting += sum(
+            count if name == "queued" else -count for (source, name, _), count in counts.items() if source == "upstream"
+        )
 
     def load_rejects(self, numbers: Sequence[int]) -> list[KeptReject]:
         """Return those of the given rejects that the ring still has."""
@@ -445,7 +450,7 @@ class SqliteStore:
                 first,
                 last,
                 encode(segment) if len(stored) else b"",
-                json.dumps([[*key, count] for key, count in counts.items()], separators=(",", ":")),
+                msgspec.json.encode([[*key, count] for key, count in counts.items()]).decode(),
                 np.array([*commit.deliveries], _DELIVERIES).tobytes(),
                 self._boot,
             ),
@@ -502,22 +507,25 @@ class SqliteStore:
             )
 
     def _save_scores(self, rows: Sequence[ScoreRow]) -> None:
+        if not rows:
+            return
         self._connection.executemany(
             "insert or replace into scores values (?, ?, ?, ?)",
             [(int(self._catalogue.entity_key[r.entity]), r.time_ms, r.score, r.missing) for r in rows],
         )
 
-    def _queue(self, drafts: Sequence[Draft], now_ms: int) -> Counter[tuple[str, str, str]]:
-        """Number messages and add them to their lanes; a retained one supersedes older ones that wait."""
-        counts: Counter[tuple[str, str, str]] = Counter()
+    def _queue(self, drafts: Sequence[Draft], now_ms: int, counts: Counter[tuple[str, str, str]]) -> None:
+        """Number messages, add them to their lanes, and count them; a retained one supersedes older ones that wait."""
         for lane in {draft.lane for draft in drafts}:
             (sequence,) = self._connection.execute("select next_sequence from lanes where lane = ?", (lane,)).fetchone()
             for draft in (draft for draft in drafts if draft.lane == lane):
                 if draft.retain:
-                    counts["upstream", "superseded", lane] += self._connection.execute(
+                    superseded = self._connection.execute(
                         "delete from outbox where lane = ? and topic = ? and sequence > ?",
                         (lane, draft.topic, self._in_flight[lane]),
                     ).rowcount
+                    if superseded:
+                        counts["upstream", "superseded", lane] += superseded
                 payload = draft.payload(f"{self._prefix}:{lane}:{sequence}")
                 self._connection.execute(
                     "insert into outbox values (?, ?, ?, ?, ?, ?, ?)",
@@ -529,24 +537,23 @@ class SqliteStore:
                 counts["upstream", "queued", lane] += 1
                 sequence += 1
             self._connection.execute("update lanes set next_sequence = ? where lane = ?", (sequence, lane))
-        return +counts
 
-    def _settle(self, delivered: Sequence[OutgoingMessage]) -> Counter[tuple[str, str, str]]:
-        """Forget what upstream has."""
-        self._connection.executemany(
-            "delete from outbox where lane = ? and sequence = ?", [(m.lane, m.sequence) for m in delivered]
-        )
-        return Counter(("upstream", "delivered", m.lane) for m in delivered)
+    def _settle(self, delivered: Sequence[OutgoingMessage], counts: Counter[tuple[str, str, str]]) -> None:
+        """Forget what upstream has, and count it."""
+        for message in delivered:
+            self._connection.execute(
+                "delete from outbox where lane = ? and sequence = ?", (message.lane, message.sequence)
+            )
+            counts["upstream", "delivered", message.lane] += 1
 
     def _save_state(self, arrays: Mapping[str, NDArray[np.generic]], missing_names: Callable[[int], str]) -> None:
         time_ms, value, quality = (arrays[f"twin.{name}"] for name in ("time_ms", "value", "quality"))
         places = np.flatnonzero(time_ms[: self._catalogue.series_count] != NEVER_MS)
-        words = {q.value: q.name.lower() for q in Quality}
         rows = zip(
             self._catalogue.series_key[places].tolist(),
             time_ms[places].tolist(),
             value[places].tolist(),
-            [words[q] for q in quality[places].tolist()],
+            [QUALITY_WORDS[q] for q in quality[places].tolist()],
             strict=True,
         )
         self._connection.executemany("insert or replace into state values (?, ?, ?, ?)", rows)

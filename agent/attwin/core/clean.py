@@ -16,8 +16,6 @@ from attwin.core.types import Quality, ReadingBatch, Reason
 _TIME_BITS = 44
 _FAR_MS = 2**62
 _FEW = 50
-# numpy takes a plain flag for an int64, which does not go into a column of uint16
-_STEP, _STUCK = np.uint16(Reason.STEP), np.uint16(Reason.STUCK)
 RECENT_READINGS = 65_536
 """The horizon within which a reading of the same series and time is known to be a duplicate [readings]."""
 
@@ -60,9 +58,9 @@ def judge(batch: ReadingBatch, catalogue: Catalogue, ranges: Ranges, clock: Cloc
     doubtful = ahead if clock.is_trusted else np.ones(len(batch), np.bool_)
     quality = np.where(doubtful, np.minimum(batch.quality, Quality.UNCERTAIN), batch.quality)
     quality = np.where(impossible, Quality.BAD, quality)
-    reason = batch.reason | np.where(doubtful, Reason.AHEAD if clock.is_trusted else Reason.CLOCK, 0)
-    reason |= np.where(impossible, Reason.OUT_OF_RANGE, 0)
-    return replace(batch, quality=quality.astype(np.uint8), reason=reason.astype(np.uint16))
+    reason = batch.reason | np.where(doubtful, Reason.AHEAD if clock.is_trusted else Reason.CLOCK, Reason.NONE)
+    reason |= np.where(impossible, Reason.OUT_OF_RANGE, Reason.NONE)
+    return replace(batch, quality=quality, reason=reason)
 
 
 class Recent:
@@ -123,9 +121,10 @@ class Recent:
         self.newest_ms = grown(self.newest_ms, int(batch.series.max(initial=-1)) + 1, NEVER_MS)
         np.maximum.at(self.newest_ms, batch.series, batch.time_ms)
         keys = _keys(batch)[-RECENT_READINGS:]
-        places = (self._next + np.arange(len(keys))) % RECENT_READINGS
-        self._keys[places] = keys
-        self._next = int(self._next + len(keys)) % RECENT_READINGS
+        before_end = min(len(keys), RECENT_READINGS - self._next)
+        self._keys[self._next : self._next + before_end] = keys[:before_end]
+        self._keys[: len(keys) - before_end] = keys[before_end:]
+        self._next = (self._next + len(keys)) % RECENT_READINGS
 
     def forget(self, series: range) -> None:
         """Forget all about some series."""
@@ -173,8 +172,11 @@ class History:
             number: The place of each reading's metric. Shape (N,).
         """
         suppressed = np.zeros(len(batch), np.bool_)
-        counts = (batch.quality != Quality.BAD) & ((batch.reason & (Reason.AHEAD | Reason.RETAINED)) == 0)
-        rows = np.flatnonzero(self._checked[number] & counts)
+        checked = self._checked[number]
+        if not checked.any():
+            return batch, suppressed
+        counts = (batch.quality != Quality.BAD) & ((batch.reason & Reason.UNTIMELY) == 0)
+        rows = np.flatnonzero(checked & counts)
         if not len(rows):
             return batch, suppressed
         self._make_room(int(batch.series[rows].max()) + 1)
@@ -183,7 +185,7 @@ class History:
             self._assess_turn(part, batch, number[part], reason, suppressed)
         stuck, stepped = (reason & Reason.STUCK) != 0, (reason & Reason.STEP) != 0
         quality = np.where(stepped, np.minimum(batch.quality, Quality.UNCERTAIN), batch.quality)
-        quality = np.where(stuck, Quality.BAD, quality).astype(np.uint8)
+        quality = np.where(stuck, Quality.BAD, quality)
         return replace(batch, quality=quality, reason=reason), suppressed
 
     def forget(self, series: range) -> None:
@@ -215,9 +217,9 @@ class History:
             change = np.abs(value - self.value[series])
         near = known & newer & (change <= self._deadband[number])
         suppressed[part] = near & (time_ms - self.time_ms[series] < self._heartbeat_ms[number])
-        reason[part[known & newer & (change > self._step[number])]] |= _STEP
+        reason[part[known & newer & (change > self._step[number])]] |= Reason.STEP
         same = known & (change == 0)
-        reason[part[newer & same & (time_ms - self.since_ms[series] >= self._stuck_ms[number])]] |= _STUCK
+        reason[part[newer & same & (time_ms - self.since_ms[series] >= self._stuck_ms[number])]] |= Reason.STUCK
         fresh = newer & ~same
         self.since_ms[series[fresh]] = time_ms[fresh]
         kept = newer & ~suppressed[part]

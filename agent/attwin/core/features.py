@@ -64,17 +64,14 @@ def compute(
         readings in fewer than two buckets.
     """
     out = np.empty((len(series), len(features)), np.float32)
-    for tier, window_ms in enumerate(windows_ms):
-        stats = windows.look(series, at_ms, tier, window_ms)
-        computed: dict[Statistic, NDArray[np.float32]] = {}
-        for column, feature in enumerate(features):
-            if feature.tier != tier:
-                continue
-            if feature.statistic not in computed:
-                # no readings are 0 / 0; what is too large for a float32 is endless, and saturates as an input
-                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                    computed[feature.statistic] = _COMPUTE[feature.statistic](stats)
-            out[:, column] = computed[feature.statistic][:, feature.metric]
+    # no readings are 0 / 0; what is too large for a float32 is endless, and saturates as an input
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for tier, window_ms in enumerate(windows_ms):
+            stats = windows.look(series, at_ms, tier, window_ms)
+            mine = [(column, feature) for column, feature in enumerate(features) if feature.tier == tier]
+            computed = {s: _COMPUTE[s](stats) for s in {feature.statistic for _, feature in mine}}
+            for column, feature in mine:
+                out[:, column] = computed[feature.statistic][:, feature.metric]
     return out
 
 

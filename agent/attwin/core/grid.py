@@ -33,16 +33,20 @@ class Wave:
     series_tick: NDArray[np.int64]
 
 
+_Rows = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]
+"""Entity, series, time and value of readings that are held back."""
+_MOST_PARTS = 64
+
+
 class Grid:
     """Holds readings back until their tick closes. One for each kind."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self.newest_ms = np.full(64, NEVER_MS, np.int64)
-        self._entity = np.empty(0, np.int32)
-        self._series = np.empty(0, np.int32)
-        self._time_ms = np.empty(0, np.int64)
-        self._value = np.empty(0)
+        # what has come since a tick closed stays in parts: mostly nothing closes, and nothing is looked through
+        self._parts: list[_Rows] = []
+        self._has_closed = False
 
     def late(self, entity: NDArray[np.int32], time_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which readings belong to a tick that is closed already. Shape (N,)."""
@@ -67,57 +71,74 @@ class Grid:
         if not len(entity):
             return
         self.newest_ms = grown(self.newest_ms, int(entity.max()) + 1, NEVER_MS)
+        open_before = self._first_open(self.newest_ms[entity])
         np.maximum.at(self.newest_ms, entity, time_ms)
-        self._entity = np.concatenate([self._entity, entity])
-        self._series = np.concatenate([self._series, series])
-        self._time_ms = np.concatenate([self._time_ms, time_ms])
-        self._value = np.concatenate([self._value, value])
+        # what is not late is in an open tick, so only an entity whose first open tick has moved can have a closed one
+        if not self._has_closed:
+            self._has_closed = bool((self._first_open(self.newest_ms[entity]) > open_before).any())
+        self._parts.append((entity, series, time_ms, value))
+        if len(self._parts) > _MOST_PARTS:
+            self._parts = [self._rows()]
 
     def close(self) -> Iterator[Wave]:
         """Yield the ticks that have closed, each entity's in order."""
-        first_open = self._first_open(self.newest_ms[self._entity])
-        yield from self._release(self._time_ms // self._kind.step_ms < first_open)
+        if not self._has_closed:
+            return
+        self._has_closed = False
+        rows = self._rows()
+        entity, _, time_ms, _ = rows
+        closed = time_ms // self._kind.step_ms < self._first_open(self.newest_ms[entity])
+        yield from self._release(rows, closed)
 
     def close_all(self) -> Iterator[Wave]:
         """Yield every tick that holds a reading, for a file that has ended."""
-        yield from self._release(np.ones(len(self._time_ms), np.bool_))
+        rows = self._rows()
+        yield from self._release(rows, np.ones(len(rows[0]), np.bool_))
 
     def forget(self, entity: int) -> None:
         """Forget an entity and what was held back of it."""
         self.newest_ms = grown(self.newest_ms, entity + 1, NEVER_MS)
         self.newest_ms[entity] = NEVER_MS
-        self._keep(self._entity != entity)
+        rows = self._rows()
+        self._parts = [_chosen(rows, rows[0] != entity)]
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays, for a snapshot."""
-        return {
-            "newest_ms": self.newest_ms,
-            "entity": self._entity,
-            "series": self._series,
-            "time_ms": self._time_ms,
-            "value": self._value,
-        }
+        return {"newest_ms": self.newest_ms} | dict(
+            zip(("entity", "series", "time_ms", "value"), self._rows(), strict=True)
+        )
 
     def load(self, state: dict[str, NDArray[np.generic]]) -> None:
         """Take over what ``dump`` returned."""
         self.newest_ms = state["newest_ms"].astype(np.int64)
-        self._entity = state["entity"].astype(np.int32)
-        self._series = state["series"].astype(np.int32)
-        self._time_ms = state["time_ms"].astype(np.int64)
-        self._value = state["value"].astype(np.float64)
+        self._parts = [
+            (
+                state["entity"].astype(np.int32),
+                state["series"].astype(np.int32),
+                state["time_ms"].astype(np.int64),
+                state["value"].astype(np.float64),
+            )
+        ]
+        self._has_closed = True
 
     def _first_open(self, newest_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         return (newest_ms - self._kind.lateness_ms) // self._kind.step_ms
 
-    def _release(self, closed: NDArray[np.bool_]) -> Iterator[Wave]:
+    def _rows(self) -> _Rows:
+        """Return all that is held back, in order of arrival."""
+        parts = self._parts or [_NO_ROWS]
+        entity, series, time_ms, value = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return entity, series, time_ms, value
+
+    def _release(self, rows: _Rows, closed: NDArray[np.bool_]) -> Iterator[Wave]:
+        """Yield the ticks of the rows that are closed, and hold back the others."""
+        self._parts = [_chosen(rows, ~closed)]
         if not closed.any():
             return
+        entity, series, time_ms, value = _chosen(rows, closed)
         # by time, not by arrival: a score must not depend on who came first
-        order = np.flatnonzero(closed)
-        order = order[np.lexsort((self._time_ms[order], self._entity[order]))]
-        entity, tick = self._entity[order], self._time_ms[order] // self._kind.step_ms
-        series, value = self._series[order], self._value[order]
-        self._keep(~closed)
+        order = np.lexsort((time_ms, entity))
+        entity, series, tick, value = entity[order], series[order], time_ms[order] // self._kind.step_ms, value[order]
         new_entity = np.concatenate([[True], entity[1:] != entity[:-1]])
         new_tick = new_entity | np.concatenate([[True], tick[1:] != tick[:-1]])
         number = np.cumsum(new_tick)
@@ -140,6 +161,10 @@ class Grid:
                 series_tick=tick[part],
             )
 
-    def _keep(self, keep: NDArray[np.bool_]) -> None:
-        self._entity, self._series = self._entity[keep], self._series[keep]
-        self._time_ms, self._value = self._time_ms[keep], self._value[keep]
+
+def _chosen(rows: _Rows, which: NDArray[np.bool_]) -> _Rows:
+    entity, series, time_ms, value = rows
+    return entity[which], series[which], time_ms[which], value[which]
+
+
+_NO_ROWS: _Rows = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0))

@@ -36,6 +36,7 @@ _BLOCK_READINGS = 4_096
 _FORMS = {4: "<f4", 8: "<f8", 16: "<i4", 17: "<i4", 18: "<i4", 19: "<i4"}
 """How values are stored, by the form's number; from 16 on it is the power of ten more."""
 _FIRST_DECIMAL = 16
+_LARGEST_I4 = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,11 +88,11 @@ def encode(segment: Segment) -> bytes:
     """Return the bytes of a plain segment; values keep every bit."""
     count = len(segment.series_key)
     start = int(segment.time_ms[0]) if count else 0
-    passed = np.diff(segment.time_ms, prepend=start)
+    passed = _steps(segment.time_ms, start)
     time_width = 4 if not count or int(np.abs(passed).max()) < 2**31 else 8
     form, value = _stored_values(segment.value)
     columns = (
-        np.diff(segment.series_key, prepend=0).astype("<i4"),
+        _steps(segment.series_key, 0).astype("<i4"),
         passed.astype(f"<i{time_width}"),
         value,
         segment.quality,
@@ -131,15 +132,25 @@ def decode(body: bytes, series_key: int | None = None) -> Segment:
     return segment if series_key is None else segment.rows(np.flatnonzero(segment.series_key == series_key))
 
 
+def _steps(column: NDArray[np.int64], start: int) -> NDArray[np.int64]:
+    """Return each element less the one before it, the first less ``start``."""
+    steps = column.copy()
+    steps[1:] -= column[:-1]
+    steps[:1] -= start
+    return steps
+
+
 def _stored_values(value: NDArray[np.float64]) -> tuple[int, NDArray[np.generic]]:
     """Return the number of the first form that keeps every bit of the values, and them in it."""
-    bits = value.view(np.int64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for form in range(_FIRST_DECIMAL, max(_FORMS) + 1):
-            scale = 10.0 ** (form - _FIRST_DECIMAL)
-            scaled = np.rint(value * scale)
-            if (np.abs(scaled) < 2**31).all() and ((scaled.astype(np.int32) / scale).view(np.int64) == bits).all():
-                return form, scaled.astype("<i4")
+    bits, largest = value.view(np.int64), np.abs(value).max(initial=0.0)
+    for form in range(_FIRST_DECIMAL, max(_FORMS) + 1):
+        scale = 10.0 ** (form - _FIRST_DECIMAL)
+        if not largest * scale < _LARGEST_I4:
+            break
+        scaled = np.rint(value * scale)
+        if ((scaled.astype(np.int32) / scale).view(np.int64) == bits).all():
+            return form, scaled.astype("<i4")
+    with np.errstate(over="ignore"):
         narrow = value.astype("<f4")
     if (narrow.astype(np.float64).view(np.int64) == bits).all():
         return 4, narrow

@@ -231,7 +231,7 @@ class InputBuilder:
         )
         with np.errstate(over="ignore"):
             standard = np.where(absent, np.float32(0), (features - self._mean) / self._scale)
-        standard = np.clip(standard, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+        standard = np.minimum(np.maximum(standard, np.float32(-MOST_DEVIATIONS)), np.float32(MOST_DEVIATIONS))
         return np.concatenate([standard, missing], axis=1, dtype=np.float32), missing
 
 

@@ -13,6 +13,8 @@ from attwin.core.columns import grown
 from attwin.core.types import AlertState, Transition
 
 ATTENTION = "attention"
+# a column compares with these in a tenth of the time that members of an enum take
+_CLEARED, _PENDING = np.int8(AlertState.CLEARED), np.int8(AlertState.PENDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,7 @@ class RuleStates:
             breach, clear = value < self.rule.threshold, value > self.rule.clear
         state = self.state[entity]
         # a cleared alert waits for a breach, an active one for a clear value, a pending one for the next value
-        matters = np.where(state == AlertState.CLEARED, breach, (state == AlertState.PENDING) | clear)
+        matters = np.where(state == _CLEARED, breach, (state == _PENDING) | clear)
         if not matters.any():
             return []
         rows = np.flatnonzero(np.isin(entity, entity[matters]))

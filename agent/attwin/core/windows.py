@@ -122,12 +122,9 @@ class Windows:
         rings = self._rings[series[:, :, None], tier, slots]
         # a slot that is ahead of the series' head still holds the bucket of the round before
         rings[wanted[:, None, :] > self._head[series, tier][:, :, None]] = self._empty
-        kept = dict.fromkeys(PARTS, _NOT_KEPT) | dict(zip(self._parts, np.moveaxis(rings, -1, 0), strict=True))
-        return WindowStats(
-            **kept,
-            origin=np.nan_to_num(self._origin[series]),
-            bucket_ms=bucket_ms,
-        )
+        kept = dict.fromkeys(PARTS, _NOT_KEPT) | dict(zip(self._parts, rings.transpose(3, 0, 1, 2), strict=True))
+        origin = self._origin[series]
+        return WindowStats(**kept, origin=np.where(np.isnan(origin), 0.0, origin), bucket_ms=bucket_ms)
 
     def forget(self, series: range) -> None:
         """Empty the buckets of some series."""

@@ -131,10 +131,13 @@ class Agent:
         for watched in self._watched:
             readers |= {descriptor: partial(watched.on_ready, descriptor) for descriptor in watched.filenos()}
             writers |= {descriptor: partial(watched.on_ready, descriptor) for descriptor in watched.writers()}
-        waiting = self.sensors.waiting()
+        waiting, gathered = self.sensors.waiting(), self._reads_sensors()
         readable, writable, _ = select.select(list(readers), list(writers), [], timeout_ms / 1000)
         for descriptor in readable:
             readers[descriptor]()
+        if not gathered and self._reads_sensors() and self.sensors.fileno() is not None and self.sensors.wants_read():
+            # what was left to gather is here by now: no second wait to find that out
+            self.sensors.on_readable()
         if self.sensors.waiting() > waiting:
             self._gather.note(self.sensors.waiting() - waiting, self.clock.monotonic_ms())
         for descriptor in writable:
@@ -205,13 +208,9 @@ class Agent:
             # one message may have several rejects, each with all of it
             if (reject.topic, reject.payload, reject.time_ms) not in taken:
                 taken.add((reject.topic, reject.payload, reject.time_ms))
-                message = Messages(
-                    topics=[reject.topic.encode()],
-                    payloads=[reject.payload],
-                    lengths=[len(reject.payload)],
-                    flags=[_RETAIN if reject.retained else 0],
-                    packet_ids=[0],
-                )
+                message = Messages()
+                flags = _RETAIN if reject.retained else 0
+                message.add(reject.topic.encode(), reject.payload, length=len(reject.payload), flags=flags, packet_id=0)
                 ingested = self._ingest.decode(message, now_ms=reject.time_ms, taken_in_part=reject.is_part)
                 self._take(message, ingested, now_ms=reject.time_ms, taken_in_part=reject.is_part)
         replayed, stored = len(self._round.replayed), sum(map(len, self._round.stored))
@@ -259,6 +258,8 @@ class Agent:
             ("readings_suppressed", SuppressReason.DEADBAND, taken.suppressed),
             ("readings_rejected", RejectReason.LATE, taken.late),
         ):
+            if not rows.any():
+                continue
             for index, count in enumerate(np.bincount(source[rows]).tolist()):
                 if count:
                     self._round.counts[self._sources[index], what, reason] += count

@@ -359,9 +359,9 @@ def _marked(
     batch: ReadingBatch, messages: Messages, place: NDArray[np.int64], timeless: NDArray[np.bool_]
 ) -> ReadingBatch:
     """Return ``batch`` with two sorts marked: from retained messages, which trigger nothing, and timed at receipt."""
-    retained = (np.array(messages.flags, np.uint8)[place] & _RETAIN) != 0
+    retained = (np.frombuffer(messages.flags, np.uint8)[place] & _RETAIN) != 0
     if not (retained.any() or timeless.any()):
         return batch
-    quality = np.where(retained, Quality.UNCERTAIN, batch.quality).astype(np.uint8)
-    reason = np.where(retained, Reason.RETAINED, 0) | np.where(timeless, Reason.RECEIVED, 0)
-    return replace(batch, quality=quality, reason=reason.astype(np.uint16))
+    quality = np.where(retained, Quality.UNCERTAIN, batch.quality)
+    reason = np.where(retained, Reason.RETAINED, Reason.NONE) | np.where(timeless, Reason.RECEIVED, Reason.NONE)
+    return replace(batch, quality=quality, reason=reason)

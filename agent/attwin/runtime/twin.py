@@ -175,7 +175,7 @@ class Twin:
         self._note_newest(stored)
         entity = self.catalogue.series_entity[stored.series]
         usable = stored.quality != Quality.BAD
-        on_time = (stored.reason & (Reason.AHEAD | Reason.RETAINED)) == 0
+        on_time = (stored.reason & Reason.UNTIMELY) == 0
         transitions = self._evaluate_metrics(stored, entity, usable & on_time)
         scores = []
         for kind, grid in self._grids.items():
@@ -361,7 +361,7 @@ class Twin:
         """Return which readings belong to a tick that is closed."""
         late = np.zeros(len(batch), np.bool_)
         entity = self.catalogue.series_entity[batch.series]
-        checked = (batch.reason & (Reason.AHEAD | Reason.RETAINED)) == 0
+        checked = (batch.reason & Reason.UNTIMELY) == 0
         for kind, grid in self._grids.items():
             rows = np.flatnonzero(checked & (self.catalogue.entity_kind[entity] == kind))
             late[rows] = grid.late(entity[rows], batch.time_ms[rows])
@@ -450,5 +450,5 @@ def pack_missing(missing: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 def wave_ends(entity: NDArray[np.int32]) -> list[int]:
     """Return where each run of rising entities ends; within a run every entity stands once."""
-    ends = np.flatnonzero(np.diff(entity) <= 0) + 1
+    ends = np.flatnonzero(entity[1:] <= entity[:-1]) + 1
     return [*ends.tolist(), len(entity)] if len(entity) else []
