@@ -37,7 +37,7 @@ faults: $(VENV)/.dev tools
 	ATTWIN_FAULTS=faults.jsonl $(BIN)/pytest -m "slow or not slow" $(FAULTS) $(PYTEST_ARGS)
 	$(BIN)/python tests/support/faults_table.py faults.jsonl
 
-# what the tests need beside Python: a real broker, clocks that can be set, networks and file systems that can fail
+# what tests and benchmarks need beside Python: a real broker, clocks that can be set, networks and file systems that can fail
 .PHONY: tools
 tools:
 	@./.ci/install-tools

@@ -6,14 +6,14 @@ import sys
 _LATE = ("numpy.fft", "numpy.ma", "numpy.polynomial", "numpy.random", "urllib.request")
 _LOADED = f"""
 import sys, types
-from attwin.wiring.lean import postpone_imports
-postpone_imports()
+from attwin.wiring.lean import stay_lean
+stay_lean()
 import attwin.cli.run, attwin.wiring.daemon
 print([name for name in {_LATE} if type(sys.modules.get(name)) is types.ModuleType])
 """
 _USED = """
-from attwin.wiring.lean import postpone_imports
-postpone_imports()
+from attwin.wiring.lean import stay_lean
+stay_lean()
 import numpy, urllib.request
 print(numpy.random.default_rng(1).integers(1, 2), numpy.ma.array([3]).sum(), urllib.request.Request("http://x").host)
 """

@@ -50,8 +50,10 @@ def unpack_arrays(body: bytes) -> dict[str, NDArray[np.generic]]:
 def pack_planes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     """Return arrays as a snapshot keeps them: a fifth of the time and half of the size of an .npz file."""
     head = json.dumps([(name, array.dtype.str, array.shape) for name, array in arrays.items()]).encode()
-    planes = b"".join(to_planes(array) for array in arrays.values())
-    return _HEAD.pack(_MAGIC, len(head)) + head + zlib.compress(planes, _FAST)
+    # array by array, so that nothing is in memory twice
+    packer = zlib.compressobj(_FAST)
+    bodies = [packer.compress(to_planes(array)) for array in arrays.values()]
+    return b"".join([_HEAD.pack(_MAGIC, len(head)), head, *bodies, packer.flush()])
 
 
 def unpack_planes(body: bytes) -> dict[str, NDArray[np.generic]]:

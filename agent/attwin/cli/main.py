@@ -6,7 +6,7 @@ import click
 
 import attwin
 from attwin.wiring.command_line import run_command
-from attwin.wiring.lean import postpone_imports
+from attwin.wiring.lean import stay_lean
 
 _COMMANDS = {
     "alerts": "Alerts: what is wrong now, and what was.",
@@ -59,5 +59,5 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
-    postpone_imports()
+    stay_lean()
     run_command(cli, "attwin")

@@ -8,6 +8,7 @@ score depends on the readings alone, not on when they were processed.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,19 +34,53 @@ class Wave:
     series_tick: NDArray[np.int64]
 
 
-_Rows = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]
-"""Entity, series, time and value of readings that are held back."""
-_MOST_PARTS = 64
+_ROW = np.dtype([("value", np.float64), ("time_ms", np.int64), ("entity", np.int32), ("series", np.int32)])
+_Rows = NDArray[np.void]
+"""Readings that are held back, as elements of ``_ROW``."""
+_PART_ROWS = 4_096
+_FAR = 2**62
+_MOST_AT_ONCE = 16_384
+
+
+class _Part:
+    """Room for rows in order of arrival; all parts are of one size, so that memory is used again.
+
+    Attributes:
+        first_tick: The first tick of what is in it.
+    """
+
+    def __init__(self) -> None:
+        self._room = np.empty(_PART_ROWS, _ROW)
+        self._count = 0
+        self.first_tick = _FAR
+
+    @property
+    def rows(self) -> _Rows:
+        """What is in it."""
+        return self._room[: self._count]
+
+    def fill(self, rows: _Rows, step_ms: int) -> _Rows:
+        """Take in as many rows as there is room for, and return the others."""
+        taken = rows[: _PART_ROWS - self._count]
+        if len(taken):
+            self._room[self._count : self._count + len(taken)] = taken
+            self._count += len(taken)
+            self.first_tick = min(self.first_tick, int(taken["time_ms"].min()) // step_ms)
+        return rows[len(taken) :]
 
 
 class Grid:
-    """Holds readings back until their tick closes. One for each kind."""
+    """Holds readings back until their tick closes. One for each kind.
+
+    They stay in the parts in which they came: mostly nothing closes, and where something does, only parts that begin
+    before the first tick that is open for everybody are looked through.
+    """
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self.newest_ms = np.full(64, NEVER_MS, np.int64)
-        # what has come since a tick closed stays in parts: mostly nothing closes, and nothing is looked through
-        self._parts: list[_Rows] = []
+        self._parts: list[_Part] = []
+        self._all_open = NEVER_MS
         self._has_closed = False
 
     def late(self, entity: NDArray[np.int32], time_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -73,72 +108,92 @@ class Grid:
         self.newest_ms = grown(self.newest_ms, int(entity.max()) + 1, NEVER_MS)
         open_before = self._first_open(self.newest_ms[entity])
         np.maximum.at(self.newest_ms, entity, time_ms)
+        first_open = self._first_open(self.newest_ms[entity])
         # what is not late is in an open tick, so only an entity whose first open tick has moved can have a closed one
-        if not self._has_closed:
-            self._has_closed = bool((self._first_open(self.newest_ms[entity]) > open_before).any())
-        self._parts.append((entity, series, time_ms, value))
-        if len(self._parts) > _MOST_PARTS:
-            self._parts = [self._rows()]
+        self._has_closed |= bool((first_open > open_before).any())
+        self._all_open = max(self._all_open, int(first_open.max()))
+        self._hold(_as_rows(entity, series, time_ms, value))
 
     def close(self) -> Iterator[Wave]:
         """Yield the ticks that have closed, each entity's in order."""
         if not self._has_closed:
             return
         self._has_closed = False
-        rows = self._rows()
-        entity, _, time_ms, _ = rows
-        closed = time_ms // self._kind.step_ms < self._first_open(self.newest_ms[entity])
-        yield from self._release(rows, closed)
+        looked_through = [part for part in self._parts if part.first_tick < self._all_open]
+        self._parts = [part for part in self._parts if part.first_tick >= self._all_open]
+        rows = _moved(looked_through)
+        closed = rows["time_ms"] // self._kind.step_ms < self._first_open(self.newest_ms[rows["entity"]])
+        self._hold_before(rows[~closed])
+        yield from self._waves(rows, closed)
 
     def close_all(self) -> Iterator[Wave]:
         """Yield every tick that holds a reading, for a file that has ended."""
-        rows = self._rows()
-        yield from self._release(rows, np.ones(len(rows[0]), np.bool_))
+        rows = _moved(self._parts)
+        yield from self._waves(rows, np.ones(len(rows), np.bool_))
 
     def forget(self, entity: int) -> None:
         """Forget an entity and what was held back of it."""
         self.newest_ms = grown(self.newest_ms, entity + 1, NEVER_MS)
         self.newest_ms[entity] = NEVER_MS
-        rows = self._rows()
-        self._parts = [_chosen(rows, rows[0] != entity)]
+        rows = _moved(self._parts)
+        self._hold(rows[rows["entity"] != entity])
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays, for a snapshot."""
-        return {"newest_ms": self.newest_ms} | dict(
-            zip(("entity", "series", "time_ms", "value"), self._rows(), strict=True)
-        )
+        rows = np.concatenate([np.empty(0, _ROW), *(part.rows for part in self._parts)])
+        return {"newest_ms": self.newest_ms} | {name: rows[name] for name in ("entity", "series", "time_ms", "value")}
 
     def load(self, state: dict[str, NDArray[np.generic]]) -> None:
         """Take over what ``dump`` returned."""
         self.newest_ms = state["newest_ms"].astype(np.int64)
-        self._parts = [
-            (
-                state["entity"].astype(np.int32),
-                state["series"].astype(np.int32),
-                state["time_ms"].astype(np.int64),
-                state["value"].astype(np.float64),
-            )
-        ]
+        self._parts = []
+        self._hold(_as_rows(state["entity"], state["series"], state["time_ms"], state["value"]))
+        self._all_open = int(self._first_open(self.newest_ms).max())
         self._has_closed = True
 
     def _first_open(self, newest_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         return (newest_ms - self._kind.lateness_ms) // self._kind.step_ms
 
-    def _rows(self) -> _Rows:
-        """Return all that is held back, in order of arrival."""
-        parts = self._parts or [_NO_ROWS]
-        entity, series, time_ms, value = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return entity, series, time_ms, value
+    def _hold(self, rows: _Rows) -> None:
+        """Hold rows back, behind the others."""
+        while len(rows):
+            left = self._parts[-1].fill(rows, self._kind.step_ms) if self._parts else rows
+            if len(left):
+                self._parts.append(_Part())
+            rows = left
 
-    def _release(self, rows: _Rows, closed: NDArray[np.bool_]) -> Iterator[Wave]:
-        """Yield the ticks of the rows that are closed, and hold back the others."""
-        self._parts = [_chosen(rows, ~closed)]
-        if not closed.any():
+    def _hold_before(self, rows: _Rows) -> None:
+        """Hold rows back, before the others."""
+        later, self._parts = self._parts, []
+        self._hold(rows)
+        self._parts += later
+
+    def _waves(self, rows: _Rows, closed: NDArray[np.bool_]) -> Iterator[Wave]:
+        """Yield the ticks of those rows that are closed, of so many entities at a time that memory stays small."""
+        if np.count_nonzero(closed) <= _MOST_AT_ONCE:
+            yield from self._waves_of(rows[closed])
             return
-        entity, series, time_ms, value = _chosen(rows, closed)
+        entity = rows["entity"]
+        ends = np.cumsum(np.bincount(entity[closed]))
+        first = 0
+        while first < len(ends):
+            before = int(ends[first - 1]) if first else 0
+            last = max(first + 1, int(np.searchsorted(ends, before + _MOST_AT_ONCE, "right")))
+            yield from self._waves_of(rows[closed & (first <= entity) & (entity < last)])
+            first = last
+
+    def _waves_of(self, rows: _Rows) -> Iterator[Wave]:
+        """Yield the ticks of rows."""
+        if not len(rows):
+            return
         # by time, not by arrival: a score must not depend on who came first
-        order = np.lexsort((time_ms, entity))
-        entity, series, tick, value = entity[order], series[order], time_ms[order] // self._kind.step_ms, value[order]
+        rows = rows[np.lexsort((rows["time_ms"], rows["entity"]))]
+        entity, series, value, tick = (
+            rows["entity"],
+            rows["series"],
+            rows["value"],
+            rows["time_ms"] // self._kind.step_ms,
+        )
         new_entity = np.concatenate([[True], entity[1:] != entity[:-1]])
         new_tick = new_entity | np.concatenate([[True], tick[1:] != tick[:-1]])
         number = np.cumsum(new_tick)
@@ -162,9 +217,18 @@ class Grid:
             )
 
 
-def _chosen(rows: _Rows, which: NDArray[np.bool_]) -> _Rows:
-    entity, series, time_ms, value = rows
-    return entity[which], series[which], time_ms[which], value[which]
+def _as_rows(entity: NDArray[Any], series: NDArray[Any], time_ms: NDArray[Any], value: NDArray[Any]) -> _Rows:
+    rows = np.empty(len(entity), _ROW)
+    rows["entity"], rows["series"], rows["time_ms"], rows["value"] = entity, series, time_ms, value
+    return rows
 
 
-_NO_ROWS: _Rows = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0))
+def _moved(parts: list[_Part]) -> _Rows:
+    """Return the rows of all parts, in order of arrival, and empty the list: each part is freed once it is copied."""
+    rows = np.empty(sum(len(part.rows) for part in parts), _ROW)
+    stop = len(rows)
+    while parts:
+        own = parts.pop().rows
+        rows[stop - len(own) : stop] = own
+        stop -= len(own)
+    return rows

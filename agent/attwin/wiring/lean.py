@@ -1,4 +1,4 @@
-"""Keeps out of memory the parts of libraries that a gateway never calls.
+"""Keeps the process small: without the parts of libraries that a gateway never calls, and without freed memory.
 
 numpy 1 imports all its parts, and paho an HTTP client for the proxies of WebSockets. Here the first use of one of their
 names imports them, as numpy 2 does with its own.
@@ -10,6 +10,8 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
+
+from attwin.adapters.allocator import give_large_arrays_back
 
 _SELDOM_USED = frozenset(
     ("numpy.ctypeslib", "numpy.fft", "numpy.ma", "numpy.polynomial", "numpy.random", "urllib.request")
@@ -29,6 +31,10 @@ class _Postponed(MetaPathFinder):
         return spec
 
 
-def postpone_imports() -> None:
-    """Let modules that are seldom used be loaded by their first use. Call it before anything imports numpy."""
+def stay_lean() -> None:
+    """Let seldom used modules be loaded by their first use, and large arrays be given back when they are freed.
+
+    Call it before anything imports numpy.
+    """
     sys.meta_path.insert(0, _Postponed())
+    give_large_arrays_back()
