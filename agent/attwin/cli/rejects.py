@@ -55,7 +55,8 @@ def list_(config: Path, *, reason: str | None, limit: int, as_json: bool) -> Non
 def replay(config: Path, *, reason: str | None, numbers: tuple[int, ...], everything: bool, as_json: bool) -> None:
     """Take rejects again, with the configuration that the agent runs now: NUMBERS, or --reason, or --all.
 
-    Each is taken as if it arrived when it did. What is rejected again goes back into the ring.
+    Each is taken as if it arrived when it did. What is rejected again goes back into the ring. A message that was
+    taken in part before the oldest reading of the journal is `too_old`: nobody knows what was stored of it.
     """
     if bool(numbers) + bool(reason) + everything != 1:
         raise click.UsageError("exactly one of: numbers of `attwin rejects list`, --reason, --all")

@@ -154,7 +154,7 @@ def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable
         AgentAwayError: No agent runs.
         DataError: It refuses.
     """
-    sums = dict.fromkeys(("replayed", "stored", "not_whole"), 0)
+    sums = dict.fromkeys(("replayed", "stored", "not_whole", "too_old"), 0)
     for start in range(0, len(numbers), MOST_REPLAYED):
         part = list(numbers[start : start + MOST_REPLAYED])
         answer = ask(control_of(database), {"verb": "replay_rejects", "numbers": part})
@@ -163,7 +163,7 @@ def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable
         for name in sums:
             sums[name] += int(str(answer[name]))
         progress(len(part))
-    return {**sums, "gone": len(numbers) - sums["replayed"] - sums["not_whole"]}
+    return {**sums, "gone": len(numbers) - sums["replayed"] - sums["not_whole"] - sums["too_old"]}
 
 
 def reload_agent(database: Path) -> None:
