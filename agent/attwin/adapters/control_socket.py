@@ -19,6 +19,7 @@ _MOST_CLIENTS = 16
 _ANSWER_SECONDS = 5.0
 _CREDENTIALS = struct.Struct("3i")
 _LONGEST_PATH = 100
+_MODE = 0o660
 
 
 def control_path(database: Path) -> Path:
@@ -58,8 +59,10 @@ class ControlServer:
         self._listener.setblocking(False)
         try:
             path.unlink(missing_ok=True)
+            # Linux gives the file the mode of the socket less the umask: it is never wider than this
+            os.fchmod(self._listener.fileno(), _MODE)
             self._listener.bind(str(path))
-            path.chmod(0o660)
+            path.chmod(_MODE)
         except OSError as error:
             self._listener.close()
             raise StoreError(f"{path}: no control socket can be made there: {error.strerror}") from error
