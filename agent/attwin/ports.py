@@ -329,6 +329,18 @@ class Store(Protocol):
         """Return those of the given rejects that the ring still has."""
         ...
 
+    def holds(self, batch: ReadingBatch) -> NDArray[np.bool_]:
+        """Return which readings, by series and time, the journal holds, however old they are. Shape (N,).
+
+        Raises:
+            StoreError: A part of the journal that may hold one cannot be read.
+        """
+        ...
+
+    def whole_since_ms(self) -> int:
+        """Return from which time of arrival on the journal holds everything that was stored."""
+        ...
+
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
         """Return up to ``limit`` messages that wait and are not in flight, urgent ones first."""
         ...

@@ -18,8 +18,10 @@ from attwin.adapters.alert_file import AlertFile
 from attwin.adapters.arrays import pack_arrays, pack_planes, unpack_arrays, unpack_planes
 from attwin.adapters.control_socket import ControlServer, ask
 from attwin.adapters.csv_table import read_table
+from attwin.adapters.sqlite_backup import back_up, restore_copy
+from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.errors import AgentAwayError, DataError
-from support.builders import T0_MS
+from support.builders import T0_MS, a_catalogue
 
 UTC = ZoneInfo("UTC")
 
@@ -95,6 +97,74 @@ def test_the_control_socket_answers_a_line_with_a_line(server: Path) -> None:
     """A request gets its answer; the socket belongs to its user and group alone."""
     assert ask(server, {"verb": "x"}) == {"echo": {"verb": "x"}}
     assert server.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=["umask 0", "umask 022", "umask 077"])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A umask of somebody else's choice."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """Return the mode of every file of a folder."""
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("umask")
+def test_what_the_agent_keeps_is_for_its_user_and_group(tmp_path: Path) -> None:
+    """Whatever the umask: the database, its log, the alerts and their reserve; the lock is nobody else's."""
+    store = SqliteStore(tmp_path / "twin.db", a_catalogue(), gateway="g", durability="normal")
+    AlertFile(tmp_path / "alerts.jsonl", lambda _after: iter([(1, "{}")])).catch_up()
+    found = modes(tmp_path)
+    store.close()
+
+    names = ("twin.db", "twin.db-wal", "twin.db-shm", "alerts.jsonl", "alerts.jsonl.reserve")
+    assert found == {**dict.fromkeys(names, 0o640), "twin.db.lock": 0o600}
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_copy_and_what_is_restored_from_it_are_too(tmp_path: Path) -> None:
+    """A backup holds what the database holds."""
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir(mode=0o700)
+    database, copy = tmp_path / "here" / "twin.db", tmp_path / "copy.db"
+    SqliteStore(database, a_catalogue(), gateway="g", durability="normal").close()
+
+    back_up(database, copy, lambda _left, _pages: None)
+    restore_copy(copy, tmp_path / "there" / "twin.db")
+
+    assert copy.stat().st_mode & 0o777 == 0o640
+    assert modes(tmp_path / "there")["twin.db"] == 0o640
+
+
+def test_a_mode_that_somebody_chose_is_kept(tmp_path: Path) -> None:
+    """A database that was opened to a dashboard stays open to it."""
+    path = tmp_path / "twin.db"
+    SqliteStore(path, a_catalogue(), gateway="g", durability="normal").close()
+    path.chmod(0o644)
+
+    SqliteStore(path, a_catalogue(), gateway="g", durability="normal").close()
+
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_control_socket_is_never_open_to_others(
+    tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even between its birth and its change of mode."""
+    born: list[int] = []
+    change = Path.chmod
+    monkeypatch.setattr(
+        Path, "chmod", lambda path, mode: (born.append(path.stat().st_mode & 0o777), change(path, mode))
+    )
+
+    control = ControlServer(tmp_path / "control.sock", dict)
+    mode = control.path.stat().st_mode & 0o777
+    control.close()
+
+    assert (born, mode) == ([0o660 & ~umask], 0o660)
 
 
 def test_what_a_client_sends_or_does_not_read_never_ends_the_server(server: Path) -> None:

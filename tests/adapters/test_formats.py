@@ -73,6 +73,13 @@ def reasons(ingested: object) -> list[str]:
             id="one time for a list",
         ),
         pytest.param(
+            "{topic: gw, kind: room, payload: {items: rows, entity: dev, metric: q, value: v}}",
+            "gw",
+            {"dev": "lab", "time": T_S, "q": "co2", "rows": [{"v": 1}, {"v": 2, "dev": "hall", "q": "temperature"}]},
+            [("lab", "co2", 1.0, T_MS), ("hall", "temperature", 2.0, T_MS)],
+            id="one entity and one metric for a list",
+        ),
+        pytest.param(
             "{topic: 'te/device/{entity}///m/+', kind: room, payload: {format: thin-edge, values: {co2: air.co2}}}",
             "te/device/main///m/environment",
             {"time": "2026-05-28T20:26:40Z", "air": {"co2": 640}},
@@ -407,6 +414,32 @@ def test_csv_lines_are_read(tmp_path: Path, columns: str, payload: bytes, expect
 
     assert own.readings(taken) == expected
     assert taken.rejects == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "payload", "readings", "refused"),
+    [
+        pytest.param("[time, CO2]", b"when,CO2\n1780000000,700", 1, 0, id="names of metrics"),
+        pytest.param("[entity, metric, value]", b"a,b,value\nlab,CO2,7\nlab,CO2,8", 2, 0, id="the word value"),
+        pytest.param("[time, CO2]", b"when,CO2", 0, 1, id="no line after it"),
+        pytest.param("[time, CO2]", b"1780000000,700\nwhen,CO2", 1, 1, id="not the first line"),
+        pytest.param("[time, CO2]", b"when,O2\n1780000000,700", 1, 1, id="other names"),
+    ],
+)
+def test_a_first_line_that_names_the_columns_is_no_reading(
+    tmp_path: Path, columns: str, payload: bytes, readings: int, refused: int
+) -> None:
+    """A header is passed over; what only looks like one is refused."""
+    topic = "in" if "entity" in columns else "'{entity}'"
+    source = Source(
+        tmp_path,
+        f"{{topic: {topic}, kind: room, payload: {{format: csv, columns: {columns}, values: {{co2: CO2}}}}}}",
+    )
+
+    ingested = source.take(("in", payload))
+
+    assert (len(ingested.batch), len(ingested.rejects)) == (readings, refused)
+    assert sums_hold(ingested)
 
 
 def test_csv_columns_may_be_metrics_or_say_them(tmp_path: Path) -> None:

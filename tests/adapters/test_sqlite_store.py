@@ -333,6 +333,35 @@ def test_times_of_receipt_are_put_right_when_the_clock_is(tmp_path: Path) -> Non
     store.close()
 
 
+def test_the_journal_knows_what_it_holds(store: SqliteStore) -> None:
+    """By series and time, within segments of which times overlap; times of receipt as they were told then."""
+    store.begin_boot("this", 0, now_ms=0)
+    received = np.array([Reason.RECEIVED, 0, 0], np.uint16)
+    for start_ms in (0, 500):
+        times = [T0_MS + start_ms, T0_MS + start_ms + 1000, T0_MS + 77]
+        batch = replace(a_batch(values=[1.0] * 3, times_ms=times, series=[0, 1, 1]), reason=received)
+        store.commit(Commit(now_ms=T0_MS, stored=batch, counts={("s", "x", ""): 1}))
+    store.mend_times(10**9, now_ms=T0_MS)
+    asked = [(0, 0), (0, 500), (1, 0), (1, 1000), (0, 1000), (1, 77), (0, 77), (1, 10**9), (0, 499)]
+
+    held = store.holds(
+        a_batch(values=[2.0] * len(asked), times_ms=[T0_MS + t for _, t in asked], series=[s for s, _ in asked])
+    )
+
+    assert held.tolist() == [True, True, False, True, False, True, False, False, False]
+    assert store.holds(a_batch(values=[])).tolist() == []
+
+
+def test_a_segment_that_cannot_be_read_is_said_where_it_matters(store: SqliteStore) -> None:
+    """Only where it may hold what is asked for."""
+    store.commit(Commit(now_ms=T0_MS, stored=a_batch(times_ms=[T0_MS]), counts={("s", "x", ""): 1}))
+    store._connection.execute("update journal set body = x'0102'")
+
+    assert store.holds(a_batch(times_ms=[T0_MS + 1])).tolist() == [False]
+    with pytest.raises(StoreError, match="segment 1 of the journal"):
+        store.holds(a_batch(times_ms=[T0_MS]))
+
+
 def test_deliveries_are_remembered_over_a_restart(tmp_path: Path) -> None:
     """The newest ones, as many as the horizon says."""
     store = SqliteStore(tmp_path / "twin.db", a_catalogue(), gateway="g1", durability="full")

@@ -49,6 +49,8 @@ SHARED_BY_STAGES = {
         "windows",
         "features",
         "quantise",
+        "samples",
+        "found",
     )
 }
 

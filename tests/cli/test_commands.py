@@ -1,14 +1,24 @@
 """Facts about the command line: help, exit codes, JSON, and what a terminal shows."""
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from attwin.adapters.control_socket import ControlServer
+from attwin.adapters.sqlite_store import SqliteStore
 from attwin.cli.main import cli
+from attwin.core.types import Reject, RejectReason
+from attwin.ports import Commit
+from attwin.wiring.reading import status_of
+from support.builders import T0_MS, a_catalogue
 
 GOOD = """\
 version: 1
@@ -86,6 +96,83 @@ def test_a_configuration_without_an_option_is_the_one_here(tmp_path: Path) -> No
     assert shown.returncode == 0, shown.stderr
     assert "'***'" in shown.stdout
     assert "hunter2" not in shown.stdout
+
+
+ABOUT_A_DATABASE = [
+    *(["status"], ["twin", "list"], ["twin", "show", "e0"], ["alerts", "list"], ["alerts", "tail", "--no-follow"]),
+    *(["audit"], ["rejects", "list"]),
+]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of one entity and one reject in Brussels, beside no configuration."""
+    path = tmp_path_factory.mktemp("alone") / "twin.db"
+    store = SqliteStore(path, a_catalogue(), gateway="g1", durability="normal")
+    store.set_meta("gateway", "g1")
+    store.set_meta("zone", "Europe/Brussels")
+    reject = Reject(time_ms=T0_MS, source=0, topic="s/x", reason=RejectReason.LATE, detail="late", payload=b"1")
+    store.commit(Commit(now_ms=T0_MS, rejects=[reject], counts={("s", "messages_received", ""): 1}))
+    store.close()
+    return path
+
+
+@pytest.mark.parametrize("command", ABOUT_A_DATABASE, ids=" ".join)
+def test_a_database_alone_is_enough_to_look_at_it(database: Path, command: list[str]) -> None:
+    """Who may not read the configuration names the database; without either, both are asked for."""
+    done = attwin(*command, "--database", str(database), cwd=database.parent)
+    neither = attwin(*command, cwd=database.parent)
+    both = attwin(*command, "--database", str(database), "--config", "attwin.yaml", cwd=database.parent)
+    nothing = attwin(*command, "--database", str(database.with_name("none.db")), cwd=database.parent)
+
+    # the one message is received and nothing else, which the audit finds out
+    assert (done.returncode, done.stderr) in ((0, done.stderr), (1, "s: messages received: 1 unaccounted for\n"))
+    assert (neither.returncode, both.returncode, nothing.returncode) == (2, 2, 1)
+    assert "--database" in neither.stderr
+    assert "not both" in both.stderr
+    assert "no database there" in nothing.stderr
+
+
+def test_what_is_printed_is_as_with_the_configuration(database: Path) -> None:
+    """The gateway's id and its time zone stand in the database."""
+    status = attwin("status", "--database", str(database)).stdout
+    rejects = attwin("rejects", "list", "--database", str(database)).stdout
+
+    assert re.search(r"^gateway +g1$", status, re.MULTILINE)
+    assert "CET" in rejects
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_another_user_is_told_that_the_agent_does_not_talk_to_him(database: Path) -> None:
+    """Neither is it said not to run, nor does that end the command."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copy(database, folder / "twin.db")
+        (folder / "twin.db").chmod(0o644)
+        control = ControlServer(folder / "control.sock", dict)
+        status = _as_nobody(folder / "twin.db")
+        control.close()
+
+    assert status["agent"] == "unknown; it talks to its user and root"
+    assert status["entities"] == 1
+
+
+def _as_nobody(database: Path) -> dict[str, object]:
+    """Return the status that another user gets."""
+    reads, writes = os.pipe()
+    child = os.fork()
+    if not child:
+        os.setgroups([])
+        os.setgid(65_534)
+        os.setuid(65_534)
+        os.write(writes, json.dumps(status_of(database)).encode())
+        os._exit(0)
+    os.close(writes)
+    os.waitpid(child, 0)
+    with os.fdopen(reads) as pipe:
+        found: dict[str, object] = json.load(pipe)
+    return found
 
 
 def test_the_schema_is_json() -> None:

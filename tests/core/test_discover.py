@@ -57,3 +57,26 @@ def test_presets_are_recognised_by_their_topics() -> None:
         "lora/up": "senml",
     }
     assert strange == {"odd/text": 1}
+
+
+def test_what_is_no_measurement_is_not_taken_for_one() -> None:
+    """Events of thin-edge.io, texts, numbers in a list, and topics that no template can name."""
+    messages = [
+        ("te/device/main///e/boot", b'{"count": 3}'),
+        ("log", b"started, 3 sensors"),
+        ("s/lab/all", b"[1, 2]"),
+        ("s/{lab}/co2", b"1"),
+    ]
+
+    assert discover(messages) == ([], {topic: 1 for topic, _ in messages})
+
+
+def test_the_topic_says_the_entity_where_it_can() -> None:
+    """A field of the payload is the entity only where topics hold readings of several, or there is one topic alone."""
+    payloads = [json.dumps({"device": name, "co2": 7}).encode() for name in ("esp-1", "esp-2")]
+
+    (apart,), _ = discover([("room/lab", payloads[0]), ("room/hall", payloads[1])])
+    (together,), _ = discover([("room/all", payloads[0]), ("room/all", payloads[1])])
+
+    assert (apart.topic, apart.payload) == ("room/{entity}", {"values": {"co2": "co2"}})
+    assert (together.topic, together.payload["entity"]) == ("room/all", "device")

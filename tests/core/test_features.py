@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from attwin.core.features import Feature, Statistic, compute
@@ -11,6 +11,7 @@ from support.builders import T0_MS
 
 WINDOW_MS = 120_000
 BUCKET_MS = WINDOW_MS // BUCKETS
+WINDOWS_MS = [WINDOW_MS // 2, WINDOW_MS]
 READINGS = st.lists(
     st.tuples(st.integers(0, 400_000), st.floats(-1000, 1000, allow_nan=False, width=32)), min_size=1, max_size=60
 )
@@ -84,6 +85,122 @@ def test_a_strange_first_reading_does_not_cost_the_precision_of_later_ones_for_l
     times = [T0_MS, *(T0_MS + 10**6 + 1000 * i for i in range(50))]
 
     assert computed(times, [1e9, *[0.00471] * 50], times[-1], Statistic.MEAN) == pytest.approx(0.00471, rel=1e-5)
+
+
+STRANGE = st.sampled_from([65535.0, 1e30, -1e9, 0.0, 3e38, -1e300])
+
+
+@pytest.mark.parametrize("statistic", Statistic)
+@settings(max_examples=60, deadline=None)
+@given(
+    strange=STRANGE,
+    level=st.sampled_from([20.0, -40.0, 0.00471, 101_325.0, 7e6, 0.0]),
+    spread=st.sampled_from([0.1, 0.001, 1e-5]),
+    noise=st.lists(st.floats(-1, 1, width=32), min_size=30, max_size=60),
+    every_ms=st.sampled_from([1000, BUCKET_MS // 2, BUCKET_MS, 4 * BUCKET_MS]),
+)
+def test_a_strange_first_reading_costs_no_precision_once_it_has_left(
+    statistic: Statistic, strange: float, level: float, spread: float, noise: list[float], every_ms: int
+) -> None:
+    """A sentinel such as 65535 that came first, without a gap after it: the features are those of the other values."""
+    scale = max(abs(level), 0.001) * spread
+    count = (WINDOW_MS + 10 * BUCKET_MS) // every_ms + 20
+    values = [strange, *(level + scale * noise[i % len(noise)] for i in range(count))]
+    times = [T0_MS + i * every_ms for i in range(count + 1)]
+
+    found = computed(times, values, times[-1], statistic)
+    expected = naive(times, values, times[-1], statistic)
+
+    exact = np.finfo(np.float32).eps * abs(level)
+    # a spread of a hundred-thousandth of the level is at the edge of what a float32 holds of the values themselves
+    np.testing.assert_allclose(found, expected, atol=4 * exact + 0.01 * scale, equal_nan=True)
+
+
+@example(rows=[(0, 0, 65535.0), *((b, 0, 20.0) for b in range(1, 8)), (8, 0, 2000.0), (8, 0, 20.0)], cuts=set())
+@example(
+    rows=[(1, 1, 5.0), (6, 0, 65535.0), (7, 0, 20.0), (8, 0, 20.0), (9, 1, 5.0), (9, 0, 20.0)],
+    cuts=set(),
+)
+@example(rows=[(0, 0, 1e30), *((0, 0, 20.0 + b) for b in range(9))], cuts=set())
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 30), st.integers(0, 2), st.one_of(STRANGE, st.floats(19, 21, width=32))), max_size=80
+    ),
+    cuts=st.sets(st.integers(0, 80)),
+)
+def test_however_readings_are_grouped_strange_ones_leave_the_same_bits(
+    rows: list[tuple[int, int, float]], cuts: set[int]
+) -> None:
+    """Where and when an origin moves does not depend on what was applied together."""
+    start_ms = T0_MS - T0_MS % (80 * BUCKET_MS)
+    rows = sorted(rows, key=lambda row: row[0])
+    together, single = Windows(), Windows()
+
+    def apply(windows: Windows, part: list[tuple[int, int, float]]) -> None:
+        times = np.array([start_ms + bucket * BUCKET_MS for bucket, _, _ in part], np.int64)
+        windows.apply(np.array([s for _, s, _ in part], np.int32), times, np.array([v for *_, v in part]), WINDOWS_MS)
+
+    start = 0
+    for stop in range(1, len(rows) + 1):
+        # a call holds readings of one bucket a series, here of one bucket
+        if stop == len(rows) or stop in cuts or rows[stop][0] != rows[start][0]:
+            apply(together, rows[start:stop])
+            start = stop
+    for row in rows:
+        apply(single, [row])
+
+    for name, array in together.dump().items():
+        np.testing.assert_array_equal(array, single.dump()[name])
+
+
+@pytest.mark.parametrize("level", [20.0, 21.3, -7.7, 333.3])
+def test_what_an_origin_far_away_has_cost_is_no_spread(level: float) -> None:
+    """Values that came before the origin moved to them have lost their own spread, and no other is made up."""
+    values = [65535.0, *(level + 0.1 * (i % 3) for i in range(200))]
+    times = [T0_MS - T0_MS % (8 * BUCKET_MS) + i * 1000 for i in range(201)]
+    since = (WINDOW_MS + BUCKET_MS) // 1000
+
+    for stop in range(since, since + 50, 5):
+        assert computed(times[:stop], values[:stop], times[stop - 1], Statistic.STD) < 0.2
+
+
+@pytest.mark.parametrize("places", [[30], [31], [31, 32]], ids=["one", "one before a look", "two around a look"])
+@pytest.mark.parametrize("spike", [65535.0, 1e9, 0.0])
+def test_a_strange_reading_among_others_moves_no_origin(spike: float, places: list[int]) -> None:
+    """Also where it has a bucket of its own, the others keep their precision."""
+    values = [101_325.0 + 0.1 * (i % 3) for i in range(60)]
+    for place in places:
+        values[place] = spike
+    times = [T0_MS - T0_MS % (8 * BUCKET_MS) + i * BUCKET_MS for i in range(60)]
+    windows = Windows()
+
+    for time_ms, value in zip(times, values, strict=True):
+        windows.apply(np.zeros(1, np.int32), np.array([time_ms]), np.array([value]), [WINDOW_MS])
+
+    assert windows.dump()["origin"][0] == values[0]
+
+
+def test_a_counter_that_runs_away_takes_its_origin_with_it() -> None:
+    """A meter at ten million that counts single units keeps their spread for as long as it runs."""
+    values = [1e7 + i for i in range(200_000)]
+    times = [T0_MS - T0_MS % BUCKET_MS + i * 1000 for i in range(200_000)]
+    windows = Windows()
+    width = BUCKET_MS // 1000
+    for start in range(0, len(values), width):
+        part = slice(start, start + width)
+        windows.apply(np.zeros(width, np.int32), np.array(times[part]), np.array(values[part]), [WINDOW_MS])
+
+    (found,) = compute(
+        windows,
+        [Feature(metric=0, tier=0, statistic=s) for s in (Statistic.STD, Statistic.SLOPE)],
+        [WINDOW_MS],
+        np.zeros((1, 1), np.int32),
+        np.array(times[-1:], np.int64),
+    )
+
+    assert found.tolist() == pytest.approx(
+        [naive(times, values, times[-1], s) for s in (Statistic.STD, Statistic.SLOPE)], rel=1e-3
+    )
 
 
 def test_readings_applied_one_by_one_or_together_give_the_same_bits() -> None:

@@ -146,7 +146,7 @@ def test_rejects_are_listed_and_taken_again(site: Site) -> None:
         time.sleep(1.0)
         done = site.run("rejects", "replay", "--all", "--json")
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout) == {"replayed": 3, "stored": 2, "not_whole": 0, "gone": 0}
+        assert json.loads(done.stdout) == {"replayed": 3, "stored": 2, "not_whole": 0, "too_old": 0, "gone": 0}
 
         assert [row["reason"] for row in site.agent.rows("rejects", "list")] == ["not_decodable"]
         twin = site.agent.ask("twin", "show", "hall")
@@ -212,6 +212,26 @@ def test_a_backup_of_a_running_agent_can_be_restored(site: Site, tmp_path: Path)
         site.audit()
         site.agent.stop()
     assert site.run("restore", str(site.path)).returncode == 1
+
+
+def test_a_pack_taken_in_part_is_stored_once_however_late_it_is_taken_again(site: Site) -> None:
+    """More readings than are remembered came in between."""
+    then = int(time.time()) - 50_000
+    with site.agent, Client(site.broker.port) as sensor:
+        sensor.publish(
+            f"{site.base}/senml", f'[{{"bt": {then}, "n": "lab/co2", "v": 7}}, {{"n": "lab/noise", "v": 1}}]'
+        )
+        site.agent.wait_for("messages_received", 1)
+        for part in range(70):
+            pack = [{"bn": "hall/", "bt": then + part * 1000}, *({"n": "co2", "v": 1, "t": t} for t in range(1000))]
+            sensor.publish(f"{site.base}/senml", json.dumps(pack))
+        site.agent.wait_for("readings_stored", 70_001)
+
+        done = site.run("rejects", "replay", "--all", "--json")
+
+        assert json.loads(done.stdout) == {"replayed": 1, "stored": 0, "not_whole": 0, "too_old": 0, "gone": 0}
+        site.audit()
+        site.agent.stop()
 
 
 def test_replaying_does_not_multiply_rejects(site: Site) -> None:

@@ -62,6 +62,16 @@ def test_a_broker_that_is_away_is_an_error(tmp_path: Path) -> None:
     assert str(port) in findings["broker"]["text"]
 
 
+def test_a_database_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
+    """Beside what is found out about the broker."""
+    (tmp_path / "twin.db").touch(mode=0o644)
+
+    _, findings = doctor(tmp_path, free_port(), 20)
+
+    assert findings["file"]["level"] == "warning"
+    assert "chmod 640" in findings["file"]["text"]
+
+
 def test_the_shipped_broker_configuration_is_one(tmp_path: Path) -> None:
     """Mosquitto starts with it, and the doctor finds nothing wrong."""
     shipped = Path(__file__).parents[2] / "config" / "mosquitto.conf"

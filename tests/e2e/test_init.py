@@ -1,5 +1,6 @@
 """A first configuration from a real broker, that the agent then runs with."""
 
+import json
 import subprocess
 import sys
 import time
@@ -34,6 +35,35 @@ def test_what_init_writes_reads_what_it_saw(tmp_path: Path, mosquitto: Mosquitto
             agent.stop()
         for topic in ("lab/co2", "hall/temperature"):
             sensor.publish(f"{base}/{topic}", b"", retain=True)
+
+
+def test_lists_lines_and_objects_are_recognised(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """The configuration is right, and an agent with it takes the very messages that were seen, all of them."""
+    base, now = f"i{time.monotonic_ns()}", int(time.time())
+    rows = [{"device": "lab", "co2": 700, "noise": 41}, {"device": "hall", "co2": 650, "noise": 38}]
+    messages = {
+        f"{base}/csv/lab": f"{now};20.5;45\n{now + 1};20.6;45",
+        f"{base}/csv/hall": f"{now};19.5;50",
+        f"{base}/gateway/all": json.dumps({"ts": now * 1000, "readings": rows}),
+        f"{base}/object/lab": json.dumps({"time": now, "temperature": 21, "air": {"light": 300}}),
+        f"{base}/plain/lab/people": "3",
+    }
+    with Client(mosquitto.port) as sensor:
+        for topic, payload in messages.items():
+            sensor.publish(topic, payload, retain=True)
+        done = init(tmp_path, "--broker", mosquitto.url, "--topic", f"{base}/#", "--seconds", "1", "--gateway", base)
+        assert done.returncode == 0, done.stderr
+        assert "13 readings" in done.stdout
+        assert "not taken" not in done.stdout
+        check = [sys.executable, "-m", "attwin", "config", "check", "--config", str(tmp_path / "attwin.yaml")]
+        assert subprocess.run(check, check=False).returncode == 0
+        with Agent(tmp_path / "attwin.yaml") as agent:
+            agent.wait_for("readings_stored", 13)
+            status = agent.status()
+            agent.stop()
+        for topic in messages:
+            sensor.publish(topic, b"", retain=True)
+    assert (status.get("readings_rejected"), status.get("messages_rejected")) == (None, None)
 
 
 def test_nothing_to_read_is_said(tmp_path: Path, mosquitto: Mosquitto) -> None:

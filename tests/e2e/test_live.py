@@ -263,6 +263,9 @@ def test_commands_read_a_running_and_a_stopped_agent_alike(agent: Agent, mosquit
             sensor.publish(f"{base}/r1/co2", json.dumps({"value": 2000, "time": 1_423_000_000 + 100 * number}))
         agent.wait_for("readings_stored", 5)
         live = agent.rows("twin", "list")
+        alone = ("--database", str(agent.database), "--json")
+        told = subprocess.run([sys.executable, "-m", "attwin", "status", *alone], capture_output=True, check=True)
+        assert json.loads(told.stdout)["agent"] == "running"
         agent.stop()
     stored = agent.rows("twin", "list")
 

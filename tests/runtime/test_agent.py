@@ -5,13 +5,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from attwin.adapters.json_payload import JsonDecoder
+from attwin.core.clean import RECENT_READINGS
 from attwin.core.clock_trust import Jump
 from attwin.core.errors import StoreError, StoreStalledError
 from attwin.core.routes import Routes, Source
 from attwin.core.rules import Rule
 from attwin.core.topics import compile_template
 from attwin.core.types import Reason
-from attwin.ports import KeptReject
+from attwin.ports import Commit, KeptReject
 from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
@@ -19,7 +20,7 @@ from attwin.runtime.deliver import deliver
 from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
-from support.builders import T0_MS, a_catalogue, a_kind, a_manifest
+from support.builders import T0_MS, a_batch, a_catalogue, a_kind, a_manifest
 from support.fakes import FakeAlertLog, FakeClock, FakeSensors, FakeStore, FakeUplink, MeanScorer
 
 HOT = Rule(
@@ -36,12 +37,15 @@ HOT = Rule(
 
 
 FORGET_MS = 100_000
+MESSAGES = ("messages_received", "messages_decoded")
 
 
 class House:
     """An agent among fakes."""
 
-    def __init__(self, *, inflight: int = 20, up: bool = True, commit_ms: int = COMMIT_MS) -> None:
+    def __init__(
+        self, *, inflight: int = 20, up: bool = True, commit_ms: int = COMMIT_MS, with_model: bool = True
+    ) -> None:
         self.refilled: list[dict[tuple[str, str], int]] = []
         self.clock = FakeClock(T0_MS + 10**9)
         self.sensors = FakeSensors()
@@ -50,7 +54,7 @@ class House:
         self.log = FakeAlertLog()
         catalogue = a_catalogue(a_kind(), entities=0, most=5)
         model = KindModel(a_manifest(), MeanScorer(), [0, 1])
-        self.twin = Twin(catalogue, {0: model}, [HOT], most_ahead_ms=1000)
+        self.twin = Twin(catalogue, {0: model} if with_model else {}, [HOT], most_ahead_ms=1000)
         source = Source(templates=(compile_template("s/{entity}/{metric}"),), kind=0)
         routes = Routes([source], catalogue, learn=True, own_base="attwin/g/")
         decoder = JsonDecoder(value_field="value", time_field="time", time_unit="ms", zone=ZoneInfo("UTC"))
@@ -288,19 +292,80 @@ def test_a_reject_that_is_taken_again_is_not_heard_now() -> None:
 
     answer = house.agent.replay_rejects([1])
 
-    assert answer == {"replayed": 1, "stored": 1, "not_whole": 0}
+    assert answer == {"replayed": 1, "stored": 1, "not_whole": 0, "too_old": 0}
     assert house.twin.staleness.stale[0]
 
 
-def a_kept_reject(payload: bytes) -> KeptReject:
+def flood(house: House) -> None:
+    """Store so many readings that nothing that was stored before is remembered as such."""
+    times = [T0_MS + 10**6 + i for i in range(RECENT_READINGS + 1)]
+    batch = a_batch(values=[1.0] * len(times), times_ms=times, series=[1] * len(times))
+    house.store.commit(Commit(now_ms=T0_MS, stored=house.twin.take(batch, now_ms=times[-1]).stored))
+
+
+@pytest.mark.parametrize("timed", [True, False], ids=["its own time", "time of receipt"])
+def test_a_message_taken_in_part_is_not_stored_twice_however_old_it_is(timed: bool) -> None:  # noqa: FBT001 -- drawn
+    """What repetitions are remembered for is long gone; the journal still knows what was stored."""
+    house = House(with_model=False)
+    payload = b'{"value": 20, "time": %d}' % T0_MS if timed else b"20"
+    house.sensors.arrive("s/e0/temperature", payload)
+    house.step(COMMIT_MS)
+    flood(house)
+    house.store.ring = [a_kept_reject(payload, is_part=True, time_ms=house.clock.now_ms())]
+
+    answer = house.agent.replay_rejects([1])
+
+    assert answer == {"replayed": 1, "stored": 0, "not_whole": 0, "too_old": 0}
+    counts = house.store.commits[-1].counts
+    assert counts == {("s", n, ""): 1 for n in (*MESSAGES, "readings_decoded", "readings_duplicate")}
+
+
+def test_of_a_message_taken_in_part_the_rest_is_stored() -> None:
+    """Looking into the journal holds nothing back that is not there."""
+    house = House(with_model=False)
+    payload = b'{"value": 20, "time": %d}' % T0_MS
+    flood(house)
+    house.store.ring = [a_kept_reject(payload, is_part=True)]
+
+    answer = house.agent.replay_rejects([1])
+
+    assert answer == {"replayed": 1, "stored": 1, "not_whole": 0, "too_old": 0}
+
+
+def test_a_message_taken_in_part_from_before_the_journal_stays_a_reject() -> None:
+    """Nobody can say what of it was stored, so nothing is; a message of which nothing was taken can be taken."""
+    house = House(with_model=False)
+    payload = b'{"value": 20, "time": %d}' % T0_MS
+    house.store.ring = [a_kept_reject(payload, is_part=True), a_kept_reject(payload, number=2)]
+    house.store.whole_ms = T0_MS + 1
+
+    answer = house.agent.replay_rejects([1, 2])
+
+    assert answer == {"replayed": 1, "stored": 1, "not_whole": 0, "too_old": 1}
+    assert house.store.commits[-1].replayed == [2]
+
+
+def test_a_journal_that_cannot_be_read_takes_no_reject_again() -> None:
+    """The reason is told, and the rejects stay."""
+    house = House(with_model=False)
+    house.store.ring = [a_kept_reject(b"20", is_part=True)]
+    house.store.unreadable = StoreError("segment 7 cannot be read")
+
+    answer = house.agent.replay_rejects([1])
+
+    assert answer == {"error": "segment 7 cannot be read"}
+    assert house.store.commits == []
+
+
+def a_kept_reject(payload: bytes, *, number: int = 1, is_part: bool = False, time_ms: int = T0_MS) -> KeptReject:
     """Return a whole reject of e0."""
     return KeptReject(
-        number=1,
-        time_ms=T0_MS,
+        number=number,
+        time_ms=time_ms,
         topic="s/e0/temperature",
         payload=payload,
         is_whole=True,
-        is_part=False,
+        is_part=is_part,
         retained=False,
     )
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from attwin.adapters.durable import sync
+from attwin.adapters.durable import open_or_make, sync
 from attwin.core.errors import StoreStalledError
 from attwin.ports import AlertChange
 
@@ -60,7 +60,7 @@ class AlertFile:
             return
         lines = [json.dumps({"event": event, **json.loads(body)}) + "\n" for event, body in events]
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = open_or_make(self._path, os.O_WRONLY | os.O_APPEND)
             try:
                 self._append(descriptor, "".join(lines).encode())
             finally:
@@ -122,7 +122,7 @@ class AlertFile:
         for line in left:
             log.error("alert kept in the reserve while the disk was full: %s", line)
         try:
-            descriptor = os.open(self._reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = open_or_make(self._reserve, os.O_RDWR)
             try:
                 if left:
                     os.pwrite(descriptor, b"\0" * os.fstat(descriptor).st_size, 0)

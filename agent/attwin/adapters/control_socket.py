@@ -19,6 +19,8 @@ _MOST_CLIENTS = 16
 _ANSWER_SECONDS = 5.0
 _CREDENTIALS = struct.Struct("3i")
 _LONGEST_PATH = 100
+_MODE = 0o660
+_UNKNOWN, _REFUSED = "unknown; it talks to its user and root", "running; it talks to its user and root"
 
 
 def control_path(database: Path) -> Path:
@@ -58,8 +60,10 @@ class ControlServer:
         self._listener.setblocking(False)
         try:
             path.unlink(missing_ok=True)
+            # Linux gives the file the mode of the socket less the umask: it is never wider than this
+            os.fchmod(self._listener.fileno(), _MODE)
             self._listener.bind(str(path))
-            path.chmod(0o660)
+            path.chmod(_MODE)
         except OSError as error:
             self._listener.close()
             raise StoreError(f"{path}: no control socket can be made there: {error.strerror}") from error
@@ -153,9 +157,11 @@ def ask(path: Path, request: dict[str, object]) -> dict[str, object]:
             client.sendall(json.dumps(request).encode() + b"\n")
             with client.makefile("rb") as answers:
                 line = answers.readline()
+    except PermissionError as error:
+        raise AgentAwayError(f"{path}: {error.strerror}; ask as the agent's user or as root", _UNKNOWN) from error
     except OSError as error:
         raise AgentAwayError(f"{path}: no agent answers ({error.strerror or error})") from error
     if not line:
-        raise AgentAwayError(f"{path}: the agent refused; ask as its user or as root")
+        raise AgentAwayError(f"{path}: the agent refused; ask as its user or as root", _REFUSED)
     answer: dict[str, object] = json.loads(line)
     return answer

@@ -69,9 +69,16 @@ class CsvDecoder:
                 continue
             if not lines:
                 rows.fault(place, RejectReason.NOT_DECODABLE, "no line")
+            if len(lines) > 1 and self._is_header(lines[0]):
+                lines = lines[1:]
             for line in lines:
                 self._take(rows, place, self._routes.scopes[slot], line)
         return rows.decoded()
+
+    def _is_header(self, line: Sequence[str]) -> bool:
+        """Return whether a line names the columns that hold values; then it holds none."""
+        named = [(place, name) for place, name in enumerate(self._columns) if name == "value" or name not in _OWN]
+        return len(line) == len(self._columns) and all(line[place].strip() == name for place, name in named)
 
     def _take(self, rows: Rows, place: int, scope: Scope, line: Sequence[str]) -> None:
         if len(line) != len(self._columns):

@@ -1,7 +1,35 @@
-"""Files and folders that are there after a power cut."""
+"""Files and folders that are there after a power cut, and that only their user and group can read."""
 
 import os
 from pathlib import Path
+
+GROUP_READS = 0o640
+"""The mode of what the agent keeps: its group may read it, others may not."""
+
+
+def open_or_make(path: Path, flags: int) -> int:
+    """Open a file and return its descriptor; where there is none it is made for user and group whatever the umask is.
+
+    A file that is there keeps its mode: somebody may have chosen it.
+
+    Raises:
+        OSError: It can be neither opened nor made.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, GROUP_READS)
+    return descriptor
+
+
+def make(path: Path) -> None:
+    """Make an empty file for user and group where there is none; SQLite gives its log the same mode.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    os.close(open_or_make(path, os.O_RDWR))
 
 
 def sync(path: Path) -> None:

@@ -87,23 +87,23 @@ class ObjectDecoder:
         if found is None and shape.items:
             rows.fault(place, RejectReason.NOT_DECODABLE, f"no list in `{'.'.join(shape.items)}`")
             return
-        common = at(tree, shape.time) if shape.items else None
+        # what an item does not say, the object around the list may say for all
+        around = tree if shape.items else None
         for item in items:
-            self._take_item(rows, place, scope, item, common)
+            self._take_item(rows, place, scope, item, around)
 
-    def _take_item(self, rows: Rows, place: int, scope: Scope, item: object, common: object) -> None:
+    def _take_item(self, rows: Rows, place: int, scope: Scope, item: object, around: object) -> None:
         shape = self._shape
         if shape.words and isinstance(item, str) and item.strip().lower() in _NO_STATE:
             return
-        own = at(item, shape.time)
         try:
-            time_ms = self._times.read(common if own is None else own)
+            time_ms = self._times.read(_own_or_common(item, around, shape.time))
         except ValueError as error:
             rows.refuse(place, RejectReason.BAD_TIME, str(error))
             return
         entity = ""
         if shape.entity:
-            given = at(item, shape.entity)
+            given = _own_or_common(item, around, shape.entity)
             if not isinstance(given, str | int) or isinstance(given, bool) or given == "":
                 rows.refuse(place, RejectReason.UNKNOWN_ENTITY, f"no entity in `{'.'.join(shape.entity)}`")
                 return
@@ -111,7 +111,7 @@ class ObjectDecoder:
         if shape.values and isinstance(item, dict):
             self._take_values(rows, place, scope, entity, item, time_ms)
         elif shape.metric or scope.metric:
-            self._take_value(rows, place, scope, entity, item, time_ms)
+            self._take_value(rows, place, scope, entity, item, around, time_ms)
         else:
             wanted = "an object" if shape.values else "a metric in the topic or the payload"
             rows.refuse(place, RejectReason.NOT_DECODABLE, f"{wanted} is needed, not {shown(item)}")
@@ -124,11 +124,13 @@ class ObjectDecoder:
         if self._shape.others:
             rows.ignored += sum(path not in self._used for path in _number_paths(item))
 
-    def _take_value(self, rows: Rows, place: int, scope: Scope, entity: str, item: object, time_ms: int) -> None:
+    def _take_value(
+        self, rows: Rows, place: int, scope: Scope, entity: str, item: object, around: object, time_ms: int
+    ) -> None:
         shape = self._shape
         metric = ""
         if shape.metric:
-            given = at(item, shape.metric)
+            given = _own_or_common(item, around, shape.metric)
             if not isinstance(given, str) or not given:
                 rows.refuse(place, RejectReason.UNKNOWN_METRIC, f"no metric in `{'.'.join(shape.metric)}`")
                 return
@@ -147,6 +149,11 @@ class ObjectDecoder:
             value = _WORDS.get(word, _number(value))
         if value is not None:
             rows.add(place, scope, entity, metric, value, time_ms)
+
+
+def _own_or_common(item: object, around: object, path: Path) -> object:
+    own = at(item, path)
+    return at(around, path) if own is None else own
 
 
 def _number(text: str) -> float | str:

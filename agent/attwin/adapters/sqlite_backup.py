@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from attwin.adapters.durable import sync
+from attwin.adapters.durable import make, sync
 from attwin.adapters.sqlite_database import lock_database, reader
 from attwin.adapters.sqlite_salvage import finish, set_aside
 from attwin.core.errors import StoreError
@@ -30,6 +30,7 @@ def back_up(database: Path, copy: Path, progress: Callable[[int, int], object]) 
         raise StoreError(f"{copy}: exists already; name another file")
     part = copy.with_name(copy.name + ".part")
     try:
+        make(part)
         with reader(database) as source, closing(sqlite3.connect(part)) as target:
             # without it, each commit of the agent would begin the copy anew
             source.execute("begin")
@@ -69,6 +70,7 @@ def restore_copy(copy: Path, database: Path) -> Path | None:
             if database.exists():
                 aside = set_aside(database, "replaced")
                 finish(database)
+            make(database)
             with closing(sqlite3.connect(database)) as target:
                 source.backup(target)
                 target.execute("update meta set value = ? where name = 'store_id'", (uuid.uuid4().hex[:8],))

@@ -1,5 +1,6 @@
 """Opening ``twin.db``: settings of the connection, schema, and the one writer's lock."""
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -8,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from attwin.adapters.durable import make
 from attwin.adapters.sqlite_salvage import (
     as_text,
     finish,
@@ -70,6 +72,9 @@ def open_writer(path: Path, *, durability: str) -> Opened:
     connection = None
     try:
         aside = unfinished(path) or (None if not ours or not path.exists() or is_sound(path) else set_aside(path))
+        with contextlib.suppress(OSError):
+            # what is wrong SQLite says with more words
+            make(path)
         connection = sqlite3.connect(path, isolation_level=None)
         connection.text_factory = as_text
         if connection.execute("select count(*) from sqlite_master").fetchone() == (0,):

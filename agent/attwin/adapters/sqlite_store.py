@@ -19,15 +19,18 @@ from numpy.typing import NDArray
 from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_database import as_store_error, open_writer
 from attwin.adapters.sqlite_salvage import HIGHEST_SERIES
-from attwin.adapters.sqlite_upkeep import Keep, Upkeep
+from attwin.adapters.sqlite_upkeep import DROPPED, EXPIRED, Keep, Upkeep
+from attwin.core.audit import STORE
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
+from attwin.core.errors import StoreError
 from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.outgoing import LANES, AlertFacts, Draft, OutgoingMessage
-from attwin.core.types import QUALITY_WORDS, Reject
+from attwin.core.types import QUALITY_WORDS, ReadingBatch, Reject
 from attwin.ports import AlertChange, Commit, Counts, KeptReject, ScoreRow
 
+NEVER_WHOLE_MS = 2**62
 _MOST_REJECT_BYTES = 10_000_000
 _REFILL_MS = 3_600_000
 _DELIVERIES = np.dtype([("packet_id", "<u2"), ("checksum", "<u4")])
@@ -211,6 +214,48 @@ class SqliteStore:
             )
             for number, time_ms, topic, payload, is_whole, is_part, retained in rows
         ]
+
+    def holds(self, batch: ReadingBatch) -> NDArray[np.bool_]:
+        """Return which readings, by series and time, the journal holds; times of receipt as they were told then.
+
+        Raises:
+            StoreError: A segment that may hold one cannot be read.
+        """
+        held = np.zeros(len(batch), np.bool_)
+        if not len(batch):
+            return held
+        keys, times = self._catalogue.series_key[batch.series], np.unique(batch.time_ms)
+        spans = np.array(
+            self._connection.execute(
+                "select id, first_ms, last_ms from journal where readings > 0 and first_ms <= ? and last_ms >= ?",
+                (int(times[-1]), int(times[0])),
+            ).fetchall(),
+            np.int64,
+        ).reshape(-1, 3)
+        wanted = np.searchsorted(times, spans[:, 2], "right") > np.searchsorted(times, spans[:, 1], "left")
+        for number, first_ms, last_ms in spans[wanted].tolist():
+            (body,) = self._connection.execute("select body from journal where id = ?", (number,)).fetchone()
+            try:
+                found = decode(body)
+            except ValueError as error:
+                raise StoreError(f"{self.path}: segment {number} of the journal cannot be read: {error}") from error
+            there = np.isin(found.time_ms, times)
+            known = set(zip(found.series_key[there].tolist(), found.time_ms[there].tolist(), strict=True))
+            for row in np.flatnonzero((batch.time_ms >= first_ms) & (batch.time_ms <= last_ms)).tolist():
+                held[row] |= (int(keys[row]), int(batch.time_ms[row])) in known
+        return held
+
+    def whole_since_ms(self) -> int:
+        """Return from which time of arrival on the journal holds everything that was stored; 0 for ever."""
+        gone = {name for (name,) in self._connection.execute("select name from audit where source = ?", (STORE,))}
+        if gone - {EXPIRED, DROPPED}:
+            # what was damaged may have been of any time
+            return NEVER_WHOLE_MS
+        oldest = self._connection.execute(
+            "select created_ms + coalesce(shift_ms, 0) from journal left join boots on boot = boots.id "
+            "order by journal.id limit 1"
+        ).fetchone()
+        return int(oldest[0]) if gone and oldest else 0
 
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
         """Return up to ``limit`` messages that wait and were not returned before, urgent ones first."""

@@ -25,7 +25,7 @@ _MERGE_AFTER_MS = 3_600_000
 _HOUR_MS = 3_600_000
 _VACUUM_PAGES = 64
 _EXPIRY_EVERY_MS = 60_000
-_EXPIRED, _DROPPED, _DAMAGED = "expired", "dropped for space", "damaged"
+EXPIRED, DROPPED, _DAMAGED = "expired", "dropped for space", "damaged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +183,7 @@ class Upkeep:
     def _expire(self, now_ms: int) -> bool:
         """Forget the oldest rows that nobody asked to keep longer."""
         keep = self._keep
-        if self._drop_journal(now_ms - keep.journal_ms, _EXPIRED, "'audited_journal_id', 'rolled_journal_id'"):
+        if self._drop_journal(now_ms - keep.journal_ms, EXPIRED, "'audited_journal_id', 'rolled_journal_id'"):
             return True
         if now_ms < self._next_expiry_ms:
             return False
@@ -208,7 +208,7 @@ class Upkeep:
 
     def _drop_oldest(self) -> bool:
         """Drop the oldest journal first, then roll-ups, then scores; alerts and the outbox never for space."""
-        if self._drop_journal(2**62, _DROPPED, "'audited_journal_id'"):
+        if self._drop_journal(2**62, DROPPED, "'audited_journal_id'"):
             return True
         for statement, _ in _EXPIRY[:2]:
             with self._transaction():

@@ -2,21 +2,19 @@
 
 import json
 import sys
-from pathlib import Path
 
 import click
 
-from attwin.cli.options import config_option, json_option
-from attwin.settings.load import load_settings
+from attwin.cli.options import Place, json_option, place_options
 from attwin.wiring.auditing import audit_of
 
 
 @click.command("audit")
-@config_option
+@place_options
 @json_option
-def command(config: Path, *, as_json: bool) -> None:
+def command(place: Place, *, as_json: bool) -> None:
     """Print what came in and what became of it, source by source; exits 1 where the sums do not add up."""
-    sums = audit_of(Path(load_settings(config).store.path))
+    sums = audit_of(place.database)
     for found in sums:
         if as_json:
             click.echo(json.dumps(found.as_dict()))

@@ -5,18 +5,17 @@ from pathlib import Path
 
 import click
 
-from attwin.cli.options import config_option, json_option, print_facts
-from attwin.settings.load import load_settings
+from attwin.cli.options import Place, json_option, place_options, print_facts
 from attwin.wiring.copies import back_up
 
 
 @click.command("backup")
-@config_option
+@place_options
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-def command(config: Path, file: Path, *, as_json: bool) -> None:
+def command(place: Place, file: Path, *, as_json: bool) -> None:
     """Copy the database to FILE, checked and flushed; the agent may run. FILE must not exist."""
-    database = Path(load_settings(config).store.path)
+    database = place.database
     show = sys.stderr.isatty() and not as_json
     done = 0
     with click.progressbar(length=1, label="Backup", file=sys.stderr, hidden=not show) as bar:

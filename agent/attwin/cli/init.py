@@ -3,13 +3,14 @@
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 
 import click
 
 from attwin.core.topics import is_id
 from attwin.settings.load import load_settings
-from attwin.wiring.discovering import listen, propose, write_new
+from attwin.wiring.discovering import listen, propose, rehearse, write_new
 
 
 @click.command("init")
@@ -57,4 +58,8 @@ def command(
     write_new(out, text, force=force)
     settings = load_settings(out)
     counts = f"{len(settings.sources)} sources, {sum(len(kind.metrics) for kind in settings.kinds.values())} metrics"
-    click.echo(f"{out}: {counts} from {len(messages)} messages. Look through it, then: attwin run --config {out}")
+    readings, others = rehearse(settings, messages, now_ms=time.time_ns() // 1_000_000)
+    click.echo(f"{out}: {counts} from {len(messages)} messages, in which it finds {readings} readings.")
+    for reason, count in others.most_common():
+        click.echo(f"  not taken as {reason}: {count}")
+    click.echo(f"Look through it, then: attwin run --config {out}")

@@ -1,13 +1,18 @@
 """Options and output that several commands share."""
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+
+from attwin.settings.load import load_settings
+from attwin.wiring.reading import site_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +32,58 @@ def config_option(function: F) -> F:
     )(function)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a command is about.
+
+    Attributes:
+        database: The file.
+        gateway: The gateway's id, empty where nobody says it.
+        zone: Of the times that are printed.
+    """
+
+    database: Path
+    gateway: str
+    zone: tzinfo
+
+
+def place_options(function: F) -> F:
+    """Add ``--config`` and ``--database``, of which one is needed, and give the command ``place`` instead.
+
+    Who may read the database but not the configuration, which may hold secrets, names the database.
+    """
+
+    @functools.wraps(function)
+    def with_place(*arguments: Any, config: Path | None, database: Path | None, **others: Any) -> Any:  # noqa: ANN401 -- the command's own
+        return function(*arguments, place=_place_of(config, database), **others)
+
+    for option in (
+        click.option(
+            "--database",
+            type=click.Path(path_type=Path),
+            help="The database itself, where the configuration cannot be read.",
+        ),
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            show_default=f"./{_DEFAULT_CONFIG}, then {_SYSTEM_CONFIG}",
+            help="The configuration file.",
+        ),
+    ):
+        with_place = option(with_place)
+    return with_place  # type: ignore[return-value] # it takes the options in the place of `place`
+
+
+def _place_of(config: Path | None, database: Path | None) -> Place:
+    if config and database:
+        raise click.UsageError("one of --config and --database, not both")
+    if database:
+        gateway, zone = site_of(database)
+        return Place(database=database, gateway=gateway, zone=ZoneInfo(zone))
+    settings = load_settings(config or _default_config())
+    return Place(database=Path(settings.store.path), gateway=settings.gateway.id, zone=ZoneInfo(settings.gateway.zone))
+
+
 def json_option(function: F) -> F:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")(function)
@@ -35,7 +92,8 @@ def json_option(function: F) -> F:
 def _default_config() -> Path:
     local = Path(_DEFAULT_CONFIG)
     if not local.exists() and not _SYSTEM_CONFIG.exists():
-        raise click.UsageError(f"no ./{_DEFAULT_CONFIG} and no {_SYSTEM_CONFIG}; name one with --config")
+        advice = "name one with --config, or where that is enough the database with --database"
+        raise click.UsageError(f"no ./{_DEFAULT_CONFIG} and no {_SYSTEM_CONFIG}; {advice}")
     return local if local.exists() else _SYSTEM_CONFIG
 
 

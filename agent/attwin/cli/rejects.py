@@ -1,14 +1,11 @@
 """``attwin rejects``: what was not stored, and taking it again."""
 
 import sys
-from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import click
 
-from attwin.cli.options import config_option, json_option, print_facts, print_rows, time_text
+from attwin.cli.options import Place, json_option, place_options, print_facts, print_rows, time_text
 from attwin.core.types import RejectReason
-from attwin.settings.load import load_settings
 from attwin.wiring.reading import rejects_of, replay_rejects
 
 _COLUMNS = ("reject", "time", "reason", "topic", "detail", "payload")
@@ -24,20 +21,18 @@ def command() -> None:
 
 
 @command.command("list")
-@config_option
+@place_options
 @reason_option
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1), help="At most so many, the newest.")
 @json_option
-def list_(config: Path, *, reason: str | None, limit: int, as_json: bool) -> None:
+def list_(place: Place, *, reason: str | None, limit: int, as_json: bool) -> None:
     """List what was rejected, newest last. The ring keeps 10 MB."""
-    settings = load_settings(config)
-    rows = rejects_of(Path(settings.store.path), reason=reason, limit=limit)
+    rows = rejects_of(place.database, reason=reason, limit=limit)
     if not as_json:
-        zone = ZoneInfo(settings.gateway.zone)
         rows = [
             {
                 **row,
-                "time": time_text(row["time_ms"], zone),
+                "time": time_text(row["time_ms"], place.zone),
                 "detail": _short(row["detail"]),
                 "payload": _short(row["payload"]),
             }
@@ -47,19 +42,20 @@ def list_(config: Path, *, reason: str | None, limit: int, as_json: bool) -> Non
 
 
 @command.command()
-@config_option
+@place_options
 @reason_option
 @click.argument("numbers", nargs=-1, type=int)
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @json_option
-def replay(config: Path, *, reason: str | None, numbers: tuple[int, ...], everything: bool, as_json: bool) -> None:
+def replay(place: Place, *, reason: str | None, numbers: tuple[int, ...], everything: bool, as_json: bool) -> None:
     """Take rejects again, with the configuration that the agent runs now: NUMBERS, or --reason, or --all.
 
-    Each is taken as if it arrived when it did. What is rejected again goes back into the ring.
+    Each is taken as if it arrived when it did. What is rejected again goes back into the ring. A message that was
+    taken in part before the oldest reading of the journal is `too_old`: nobody knows what was stored of it.
     """
     if bool(numbers) + bool(reason) + everything != 1:
         raise click.UsageError("exactly one of: numbers of `attwin rejects list`, --reason, --all")
-    database = Path(load_settings(config).store.path)
+    database = place.database
     chosen = list(numbers) or [int(str(row["reject"])) for row in rejects_of(database, reason=reason, limit=None)]
     show = sys.stderr.isatty() and not as_json
     with click.progressbar(length=len(chosen), label="Rejects", file=sys.stderr, hidden=not show) as bar:

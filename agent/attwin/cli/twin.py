@@ -1,12 +1,8 @@
 """``attwin twin``: the twins."""
 
-from pathlib import Path
-from zoneinfo import ZoneInfo
-
 import click
 
-from attwin.cli.options import config_option, json_option, print_facts, print_rows, time_text
-from attwin.settings.load import load_settings
+from attwin.cli.options import Place, json_option, place_options, print_facts, print_rows, time_text
 from attwin.wiring.reading import twin_of_entity, twins_of
 
 
@@ -16,15 +12,13 @@ def command() -> None:
 
 
 @command.command("list")
-@config_option
+@place_options
 @json_option
-def list_(config: Path, *, as_json: bool) -> None:
+def list_(place: Place, *, as_json: bool) -> None:
     """List all entities with their attention."""
-    settings = load_settings(config)
-    rows = twins_of(Path(settings.store.path))
+    rows = twins_of(place.database)
     if not as_json:
-        zone = ZoneInfo(settings.gateway.zone)
-        rows = [{**row, "newest": time_text(_newest_ms(row), zone)} for row in rows]
+        rows = [{**row, "newest": time_text(_newest_ms(row), place.zone)} for row in rows]
     print_rows(
         rows,
         ("entity", "kind", "attention", "newest", "missing", "stale", "alerts"),
@@ -35,16 +29,14 @@ def list_(config: Path, *, as_json: bool) -> None:
 
 @command.command()
 @click.argument("entity")
-@config_option
+@place_options
 @json_option
-def show(entity: str, config: Path, *, as_json: bool) -> None:
+def show(entity: str, place: Place, *, as_json: bool) -> None:
     """Show the newest readings and the attention of ENTITY."""
-    settings = load_settings(config)
-    facts = twin_of_entity(Path(settings.store.path), entity)
+    facts = twin_of_entity(place.database, entity)
     if not as_json:
-        zone = ZoneInfo(settings.gateway.zone)
         facts = {
-            name.removesuffix("_ms") + " time" if name.endswith("_ms") else name: time_text(value, zone)
+            name.removesuffix("_ms") + " time" if name.endswith("_ms") else name: time_text(value, place.zone)
             if name.endswith("_ms")
             else value
             for name, value in facts.items()

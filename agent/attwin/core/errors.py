@@ -64,4 +64,12 @@ class DataError(AttwinError):
 
 
 class AgentAwayError(AttwinError):
-    """No agent answers on the control socket."""
+    """No agent answers on the control socket.
+
+    Attributes:
+        state: What is known of it all the same.
+    """
+
+    def __init__(self, message: str, state: str = "not running") -> None:
+        super().__init__(message)
+        self.state = state

@@ -3,6 +3,10 @@
 A series has up to two windows, each of 12 buckets of a twelfth of the window. A reading costs O(1); nothing
 is kept of a single reading. A window at time T holds the open bucket and the eleven before it, so a window of 5 min
 reaches back between 4 min 35 s and 5 min.
+
+Sums are in float32 about an origin of the series: its first value, until that turns out to be far from the others.
+Whether it moves is decided when every eighth bucket begins, or by one reading and the origin alone, so it does not
+depend on how readings were grouped.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -20,6 +24,14 @@ PARTS = ("count", "total", "squares", "low", "high", "last")
 _EMPTY_PART = {"count": 0.0, "total": 0.0, "squares": 0.0, "low": np.inf, "high": -np.inf, "last": np.nan}
 _NOT_KEPT = np.empty(0, np.float32)
 _NO_BUCKET = -(2**62)
+_FAR = 256.0
+"""A bucket that is so many times farther from the origin than from the next reading has its values elsewhere: their
+spread would keep 8 bits of 24."""
+_GROUP = 3
+"""Whether that is so is looked at whenever another 2**3 buckets begin."""
+_LARGE, _VANISHES = 2.0**20, 2.0**16
+"""About an origin beyond the one, a value that is smaller by the other would keep 8 bits or fewer itself."""
+_ROUNDING = 2.0**-24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,6 +76,8 @@ class Windows:
         self._parts = tuple(part for part in PARTS if part in parts or part == "count")
         self._tiers = tiers
         self._empty = np.array([_EMPTY_PART[part] for part in self._parts], np.float32)
+        # what tells where the values of a bucket are
+        self._typical = next((self._parts.index(p) for p in ("total", "last", "low", "high") if p in self._parts), 0)
         self._rings = np.empty((0, tiers, BUCKETS, len(self._parts)), np.float32)
         self._head = np.empty((0, tiers), np.int64)
         self._origin = np.empty(0)
@@ -86,18 +100,29 @@ class Windows:
         if not len(series):
             return
         self._make_room(int(series.max()) + 1)
-        # an origin serves as long as the rings hold something about it; then the next reading sets a new one
         longest = max(range(len(windows_ms)), key=lambda tier: windows_ms[tier])
-        empty = bucket_time_ms // (windows_ms[longest] // BUCKETS) - self._head[series, longest] >= BUCKETS
-        self._origin[series[empty]] = np.nan
-        fresh = np.isnan(self._origin[series])
-        if fresh.any():
-            # written in reverse, so that the first reading of a series is the one that stays
-            self._origin[series[fresh][::-1]] = value[fresh][::-1]
-        flat = self._rings.reshape(-1)
+        newest, head = bucket_time_ms // (windows_ms[longest] // BUCKETS), self._head[series, longest]
         # what is too far from its origin for a float32 is endless there
         with np.errstate(over="ignore", invalid="ignore"):
-            x = (value - self._origin[series]).astype(np.float32)
+            if (newest >> _GROUP > head >> _GROUP).any():
+                self._settle(series, head, newest, value, longest)
+            origin = self._origin[series]
+            size = np.abs(origin)
+            if size.max() > _LARGE:
+                vanishing = np.maximum(np.abs(value), _LARGE / _VANISHES) * _VANISHES < size
+                if vanishing.any() and len(series) > 1:
+                    # the origin of these depends on which reading comes first
+                    alone = np.isin(series, series[vanishing])
+                    for row in np.flatnonzero(alone).tolist():
+                        one = slice(row, row + 1)
+                        self.apply(series[one], bucket_time_ms[one], value[one], windows_ms)
+                    self.apply(series[~alone], bucket_time_ms[~alone], value[~alone], windows_ms)
+                    return
+                if vanishing.any():
+                    self._move(series, value)
+                    origin = value
+            x = (value - origin).astype(np.float32)
+            flat = self._rings.reshape(-1)
             for tier, window_ms in enumerate(windows_ms):
                 bucket = bucket_time_ms // (window_ms // BUCKETS)
                 self._advance(series, bucket, tier)
@@ -141,6 +166,82 @@ class Windows:
         self._rings = state["rings"].astype(np.float32)
         self._head = state["head"].astype(np.int64)
         self._origin = state["origin"].astype(np.float64)
+
+    def _settle(
+        self,
+        series: NDArray[np.int32],
+        head: NDArray[np.int64],
+        newest: NDArray[np.int64],
+        value: NDArray[np.float64],
+        tier: int,
+    ) -> None:
+        """Set or move the origins of series that begin another group of buckets.
+
+        An origin serves as long as the rings hold something about it; then the next reading sets a new one. Before that
+        it is moved where the last two buckets and the next reading agree that values are elsewhere: a strange reading,
+        be it the first or a later one, does not move it.
+
+        Args:
+            series: Shape (N,).
+            head: The newest bucket of each reading's series. Shape (N,).
+            newest: The bucket of each reading. Shape (N,).
+            value: Shape (N,).
+            tier: The longest window, whose buckets these are.
+        """
+        empty = newest - head >= BUCKETS
+        if empty.any():
+            # written in reverse, so that the first reading of a series is the one that stays
+            self._origin[series[empty][::-1]] = value[empty][::-1]
+        if not self._typical:
+            return
+        x = value - self._origin[series]
+        last = self._mean(series, tier, head % BUCKETS)
+        far = np.abs(last) > _FAR * np.abs(x - last)
+        if not far.any():
+            return
+        far &= newest >> _GROUP > head >> _GROUP
+        _, first = np.unique(series, return_index=True)
+        rows = first[far[first]]
+        slots = (head[rows, None] - np.arange(1, BUCKETS)) % BUCKETS
+        filled = self._rings[series[rows, None], tier, slots, 0] > 0
+        before = self._mean(series[rows], tier, slots[np.arange(len(rows)), filled.argmax(axis=1)])
+        rows = rows[np.abs(before) > _FAR * np.abs(x[rows] - before)]
+        if len(rows):
+            self._move(series[rows], value[rows])
+
+    def _mean(self, series: NDArray[np.int32], tier: int, slot: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return where the values of a bucket of each series are, about the origin; NaN or so for an empty one."""
+        at = ((series.astype(np.int64) * self._tiers + tier) * BUCKETS + slot) * len(self._parts)
+        flat = self._rings.reshape(-1)
+        typical: NDArray[np.float64] = flat[at + self._typical].astype(np.float64)
+        if self._parts[self._typical] == "total":
+            typical /= flat[at]
+        return typical
+
+    def _move(self, series: NDArray[np.int32], origin: NDArray[np.float64]) -> None:
+        """Give some different series another origin, and shift what the rings hold about the old one.
+
+        What is endless stays so. A spread that float32 has lost is taken for none.
+        """
+        shift = (origin - self._origin[series])[:, None, None]
+        rings = self._rings[series].astype(np.float64)
+        kept = dict(zip(self._parts, np.moveaxis(rings, -1, 0), strict=True))
+        count = kept["count"]
+        moved: dict[str, NDArray[np.float64]] = {
+            part: kept[part] - shift for part in ("low", "high", "last") if part in kept
+        }
+        if "total" in kept:
+            moved["total"] = kept["total"] - count * shift
+        if "squares" in kept:
+            squares = kept["squares"] - 2 * shift * kept["total"] + count * shift * shift
+            without_spread = moved["total"] ** 2 / np.maximum(count, 1)
+            lost = (np.sqrt(count) + 4) * _ROUNDING * count * shift * shift
+            moved["squares"] = np.where(squares - without_spread > lost, squares, without_spread)
+        for place, part in enumerate(self._parts):
+            if part in moved:
+                holds = (count > 0) & np.isfinite(kept[part])
+                self._rings[series, ..., place] = np.where(holds, moved[part], kept[part])
+        self._origin[series] = origin
 
     def _advance(self, series: NDArray[np.int32], bucket: NDArray[np.int64], tier: int) -> None:
         """Empty the slots between the head of each series and its new bucket."""

@@ -18,8 +18,19 @@ from numpy.typing import NDArray
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import alert_drafts, health_draft, twin_draft
-from attwin.core.types import Reason, RejectReason, SuppressReason
-from attwin.ports import AlertChange, AlertLog, Clock, Messages, ScoreRow, SensorLink, Store, UpLink, Watched
+from attwin.core.types import Reason, RejectReason, SuppressReason, joined
+from attwin.ports import (
+    AlertChange,
+    AlertLog,
+    Clock,
+    KeptReject,
+    Messages,
+    ScoreRow,
+    SensorLink,
+    Store,
+    UpLink,
+    Watched,
+)
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, MOST_BATCH, Committer
 from attwin.runtime.deliver import deliver
@@ -194,17 +205,20 @@ class Agent:
     def replay_rejects(self, numbers: Sequence[int]) -> dict[str, object]:
         """Take rejects of the ring again, as if they arrived when they did, and commit.
 
+        Of a message that was taken in part the rest may have been stored long ago: that is looked up in the journal.
+
         Returns:
-            How many were taken, were stored now, and cannot be taken because not all of them was kept.
+            How many were taken, were stored now, cannot be taken because not all of them was kept, and cannot because
+            the journal from then is gone, so that nobody knows what was stored of them.
         """
         if not self._committer.flush():
             return {"error": f"the disk refuses for now: {self._committer.stalled}"}
-        kept = self.store.load_rejects(numbers)
+        kept, since_ms = self.store.load_rejects(numbers), self.store.whole_since_ms()
+        whole = [reject for reject in kept if reject.is_whole]
+        certain = [reject for reject in whole if not reject.is_part or reject.time_ms >= since_ms]
+        found: list[tuple[KeptReject, Messages, Ingested]] = []
         taken: set[tuple[str, bytes, int]] = set()
-        for reject in kept:
-            if not reject.is_whole:
-                continue
-            self._round.replayed.append(reject.number)
+        for reject in certain:
             # one message may have several rejects, each with all of it
             if (reject.topic, reject.payload, reject.time_ms) not in taken:
                 taken.add((reject.topic, reject.payload, reject.time_ms))
@@ -212,16 +226,48 @@ class Agent:
                 flags = _RETAIN if reject.retained else 0
                 message.add(reject.topic.encode(), reject.payload, length=len(reject.payload), flags=flags, packet_id=0)
                 ingested = self._ingest.decode(message, now_ms=reject.time_ms, taken_in_part=reject.is_part)
-                self._take(message, ingested, now_ms=reject.time_ms, taken_in_part=reject.is_part)
-        replayed, stored = len(self._round.replayed), sum(map(len, self._round.stored))
+                found.append((reject, message, ingested))
+        try:
+            held = self.store.holds(joined([ingested.batch for reject, _, ingested in found if reject.is_part]))
+        except StoreError as error:
+            return {"error": str(error)}
+        for reject, message, ingested in found:
+            count = len(ingested.batch) if reject.is_part else 0
+            before, held = held[:count], held[count:]
+            self._take(
+                message,
+                ingested,
+                now_ms=reject.time_ms,
+                taken_in_part=reject.is_part,
+                stored_before=before if reject.is_part else None,
+            )
+        self._round.replayed += [reject.number for reject in certain]
+        stored = sum(map(len, self._round.stored))
         self._committer.flush()
-        return {"replayed": replayed, "stored": stored, "not_whole": len(kept) - replayed}
+        return {
+            "replayed": len(certain),
+            "stored": stored,
+            "not_whole": len(kept) - len(whole),
+            "too_old": len(whole) - len(certain),
+        }
 
-    def _take(self, messages: Messages, ingested: Ingested, *, now_ms: int, taken_in_part: bool = False) -> None:
+    def _take(
+        self,
+        messages: Messages,
+        ingested: Ingested,
+        *,
+        now_ms: int,
+        taken_in_part: bool = False,
+        stored_before: NDArray[np.bool_] | None = None,
+    ) -> None:
         """Take what messages held through the stages, into the round."""
         current = self._round
         taken = self.twin.take(
-            ingested.batch, now_ms=now_ms, clock_trusted=self.clock.is_trusted, taken_in_part=taken_in_part
+            ingested.batch,
+            now_ms=now_ms,
+            clock_trusted=self.clock.is_trusted,
+            taken_in_part=taken_in_part,
+            stored_before=stored_before,
         )
         current.stored.append(taken.stored)
         current.rejects += ingested.rejects

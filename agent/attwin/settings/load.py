@@ -268,7 +268,7 @@ def _check_identifiers(
             known = ", ".join(sorted(topic_fields | {"entity"}))
             reader.report_at(f"{where}.identifiers[{index}]", f"`{name}` is no field of the topic; known: {known}")
     if source.identifiers and not (settings.privacy.key or settings.privacy.key_file):
-        advice = "put 32 random bytes into a file: head -c 32 /dev/urandom | base64 > pseudonym.key"
+        advice = "put 32 random bytes into a file: (umask 077; head -c 32 /dev/urandom | base64 > pseudonym.key)"
         reader.report_at(f"{where}.identifiers", f"need the secret `privacy.key_file`; {advice}")
 
 

@@ -37,7 +37,7 @@ from attwin.wiring.models import (
     read_bundle,
     verify_in_child,
 )
-from attwin.wiring.reading import CONTROL, tested_models
+from attwin.wiring.reading import CONTROL, GATEWAY, ZONE, tested_models
 from attwin.wiring.restore import refill, restore
 from attwin.wiring.sources import ingest_of, inspect_sources, sources_of
 
@@ -132,7 +132,12 @@ class Daemon:
                 refill=lambda active: refill(store, twin, active, clock),
             )
             self._control = ControlServer(control_path(path), Commands(self.agent, info, self.reload).answer)
-            store.set_meta(CONTROL, str(self._control.path))
+            for name, value in (
+                (CONTROL, str(self._control.path)),
+                (GATEWAY, settings.gateway.id),
+                (ZONE, settings.gateway.zone),
+            ):
+                store.set_meta(name, value)
         except BaseException:
             store.close()
             raise

@@ -1,20 +1,33 @@
 """A first configuration, from what a broker has."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import yaml
 
 from attwin.adapters.mqtt_watcher import Watcher
-from attwin.core.discover import FoundMetric, FoundSource, discover
+from attwin.core.catalogue import Catalogue, Kind
+from attwin.core.clean import Recent
+from attwin.core.deliveries import Deliveries
+from attwin.core.discover import discover, kinds_of
 from attwin.core.errors import DataError
+from attwin.core.found import FoundMetric, FoundSource
+from attwin.core.outgoing import base_topic
+from attwin.ports import Messages
+from attwin.settings.model import Settings
+from attwin.wiring.models import metrics_of
+from attwin.wiring.sources import ingest_of, sources_of
 
 _PORTS = {"mqtt": 1883}
 _MOST_MESSAGES = 50_000
 _LOOK_SECONDS = 0.1
+_MOST_AT_ONCE = 1000
 _SPARKPLUG = "spBv1.0"
+_MACHINE = "machine"
 
 
 def listen(
@@ -67,6 +80,10 @@ def propose(messages: Sequence[tuple[str, bytes]], *, gateway: str, broker: str)
         raise DataError(
             f"{len(messages)} messages, and none with a reading; is --topic right, and do the sensors publish?"
         )
+    kinds = kinds_of(sources)
+    machine = next(
+        name for name in (_MACHINE, *(f"{_MACHINE}{number}" for number in range(2, 99))) if name not in kinds
+    )
     lines = [
         "# Made by `attwin init` from what the broker had. Look through it, then run `attwin config check`.",
         "version: 1",
@@ -77,12 +94,11 @@ def propose(messages: Sequence[tuple[str, bytes]], *, gateway: str, broker: str)
         "",
         "kinds:",
     ]
-    for source in sources:
-        lines += [f"  {_flow(source.kind)}:", "    metrics:"]
-        lines += [_metric_line(metric) for metric in source.metrics.values()]
+    for kind, metrics in kinds.items():
+        lines += [f"  {_flow(kind)}:", "    metrics:", *map(_metric_line, metrics)]
     if groups:
         lines += [
-            "  machine:",
+            f"  {machine}:",
             "    metrics:",
             "      value: {unit: '1'}   # name what the births name, see docs/formats.md",
         ]
@@ -92,16 +108,53 @@ def propose(messages: Sequence[tuple[str, bytes]], *, gateway: str, broker: str)
     for group in groups:
         lines += [
             f"  - topic: {_flow(f'{_SPARKPLUG}/{group}')}",
-            "    kind: machine",
+            f"    kind: {machine}",
             "    payload: {format: sparkplug, values: {value: 'Name/Of/The/Metric'}}",
         ]
     if strange:
         lines += ["", "# Not recognised:"]
         lines += [f"#   {topic!r}: {count} messages" for topic, count in sorted(strange.items())[:20]]
-    lines += ["", "rules: []", "# - name: too-high", f"#   kind: {sources[0].kind if sources else 'machine'}"]
+    lines += ["", "rules: []", "# - name: too-high", f"#   kind: {sources[0].kind if sources else machine}"]
     first = next(iter(sources[0].metrics.values())).name if sources else "value"
     lines += [f"#   when: {{metric: {first}, above: 100, clear_below: 90}}", "#   for: 5m", ""]
     return "\n".join(lines)
+
+
+def rehearse(settings: Settings, messages: Sequence[tuple[str, bytes]], *, now_ms: int) -> tuple[int, Counter[str]]:
+    """Return how many readings an agent with a configuration would take from messages, and what it would not and why.
+
+    Args:
+        settings: The configuration.
+        messages: (topic, payload), in order of arrival.
+        now_ms: When they arrived.
+    """
+    kinds = [
+        Kind(name=name, metrics=metrics_of(kind), windows_ms=(), step_ms=1000, lateness_ms=0)
+        for name, kind in settings.kinds.items()
+    ]
+    catalogue = Catalogue(kinds, most_entities=settings.limits.entities)
+    base = base_topic(settings.gateway.id)
+    ingest = ingest_of(settings, sources_of(settings), catalogue, own_base=base, deliveries=Deliveries())
+    recent, readings, rejected = Recent(), 0, Counter[str]()
+    for start in range(0, len(messages), _MOST_AT_ONCE):
+        part = messages[start : start + _MOST_AT_ONCE]
+        found = ingest.decode(
+            Messages(
+                topics=[topic.encode() for topic, _ in part],
+                payloads=[payload for _, payload in part],
+                lengths=[len(payload) for _, payload in part],
+                flags=[0] * len(part),
+                packet_ids=[0] * len(part),
+            ),
+            now_ms=now_ms,
+        )
+        repeated = recent.duplicates(found.batch, np.zeros(len(found.batch), np.bool_))
+        recent.remember(found.batch.where(~repeated))
+        readings += int((~repeated).sum())
+        rejected["duplicate"] += int(repeated.sum())
+        for reject in found.rejects:
+            rejected[reject.reason] += reject.count
+    return readings, +rejected
 
 
 def write_new(path: Path, text: str, *, force: bool) -> None:
@@ -132,7 +185,8 @@ def _source_lines(source: FoundSource) -> list[str]:
         f"  - topic: {_flow(source.topic)}",
         f"    kind: {_flow(source.kind)}",
     ]
-    return [*lines, f"    payload: {_flow(source.payload)}"] if source.payload else lines
+    said = {"entity": source.entity, "metric": source.metric, "payload": source.payload}
+    return [*lines, *(f"    {name}: {_flow(given)}" for name, given in said.items() if given)]
 
 
 def _flow(value: object) -> str:

@@ -9,8 +9,8 @@ from attwin.adapters.sqlite_database import reader
 from attwin.core.errors import AgentAwayError, DataError, StoreError
 from attwin.runtime.commands import MOST_REPLAYED
 
-CONTROL = "control_socket"
-"""The name under which the agent tells where it listens."""
+CONTROL, GATEWAY, ZONE = "control_socket", "gateway", "zone"
+"""The names under which the agent tells where it listens, what it is called, and by which clock its site lives."""
 
 _TWINS = """
 select e.id, e.name as entity, e.kind as kind, s.score as attention, s.time_ms as attention_ms, s.missing as missing
@@ -41,16 +41,27 @@ def control_of(database: Path) -> Path:
     return Path(row[0]) if row else control_path(database)
 
 
+def site_of(database: Path) -> tuple[str, str]:
+    """Return the gateway's id and its time zone, as its agent said at its last start; empty and UTC where none has."""
+    try:
+        with reader(database) as connection:
+            said = dict(connection.execute("select name, value from meta where name in (?, ?)", (GATEWAY, ZONE)))
+    except StoreError:
+        said = {}
+    return said.get(GATEWAY, ""), said.get(ZONE, "UTC")
+
+
 def status_of(database: Path) -> dict[str, object]:
     """Return how the agent is, and what it has counted since the database was made.
 
     Raises:
         StoreError: No agent runs, and there is no database either.
     """
+    agent = "running"
     try:
         live = ask(control_of(database), {"verb": "status"})
-    except AgentAwayError:
-        live = {}
+    except AgentAwayError as error:
+        live, agent = {}, error.state
     # what was counted since the start is part of what was counted since the database was made
     live = {name: value for name, value in live.items() if name != "audit" and not name.endswith("_total")}
     with reader(database) as connection:
@@ -58,7 +69,7 @@ def status_of(database: Path) -> dict[str, object]:
         active = connection.execute("select count(*) from alerts where state = 'active'").fetchone()[0]
         entities = connection.execute("select count(*) from entities where forgotten_ms is null").fetchone()[0]
     stored = {"entities": entities, "alerts_active": active, "outbox_waiting": waiting}
-    return {"agent": "running" if live else "not running", **stored, **live, **sums_of(database)}
+    return {"agent": agent, **stored, **live, **sums_of(database)}
 
 
 def sums_of(database: Path) -> dict[str, object]:
@@ -154,7 +165,7 @@ def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable
         AgentAwayError: No agent runs.
         DataError: It refuses.
     """
-    sums = dict.fromkeys(("replayed", "stored", "not_whole"), 0)
+    sums = dict.fromkeys(("replayed", "stored", "not_whole", "too_old"), 0)
     for start in range(0, len(numbers), MOST_REPLAYED):
         part = list(numbers[start : start + MOST_REPLAYED])
         answer = ask(control_of(database), {"verb": "replay_rejects", "numbers": part})
@@ -163,7 +174,7 @@ def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable
         for name in sums:
             sums[name] += int(str(answer[name]))
         progress(len(part))
-    return {**sums, "gone": len(numbers) - sums["replayed"] - sums["not_whole"]}
+    return {**sums, "gone": len(numbers) - sums["replayed"] - sums["not_whole"] - sums["too_old"]}
 
 
 def reload_agent(database: Path) -> None:
