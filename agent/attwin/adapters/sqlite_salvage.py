@@ -159,7 +159,7 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
     # numbers of the journal may be given again from where its rows end now
     connection.execute(
         "update meta set value = cast(min(cast(value as integer), (select coalesce(max(id), 0) from journal)) as text) "
-        "where name in ('audited_journal_id', 'rolled_journal_id', 'merged_journal_id')"
+        "where name in ('audited_journal_id', 'rolled_journal_id', 'merged_journal_id', 'regrouped_journal_id')"
     )
     connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
     for found in read_sums(connection):
