@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from attwin.adapters.sqlite_backup import restore_copy
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
 from attwin.core.catalogue import Catalogue
@@ -59,6 +60,7 @@ def test_nothing_of_an_earlier_version_is_lost(tmp_path: Path, frozen: Path) -> 
     assert store.next_alert() == 2
     assert len(store.oldest_outgoing(100)) == store.waiting_outgoing() == 6
     assert len(store.load_rejects([1, 2])) == 2
+    assert store._connection.execute("select count(*) from state").fetchone() == (4,)
     assert all(found.difference == 0 for found in audit_of(path))
     store.close()
 
@@ -78,6 +80,19 @@ def test_what_an_earlier_version_stored_is_rolled_up_and_merged(tmp_path: Path, 
         assert connection.execute("select sum(merged), sum(readings) from journal").fetchone() == (1, READINGS)
     assert max(merged.value.tolist()) == 1200.0
     assert len(merged.value) == READINGS
+
+
+@pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)
+def test_a_backup_of_an_earlier_version_is_restored(tmp_path: Path, frozen: Path) -> None:
+    """It is brought up to date by the next start, as any database of its age."""
+    copy = a_database(tmp_path, frozen).rename(tmp_path / "copy.db")
+
+    assert restore_copy(copy, tmp_path / "twin.db") is None
+
+    store = opened(tmp_path / "twin.db")
+    assert store.salvaged is None
+    assert len(joined_segments(list(store.segments_after(0))).value) == READINGS
+    store.close()
 
 
 @pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)

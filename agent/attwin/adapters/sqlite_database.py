@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from attwin.adapters.sqlite_checksums import drop_damaged_rows
 from attwin.adapters.sqlite_salvage import (
     as_text,
     finish,
@@ -21,7 +22,7 @@ from attwin.adapters.sqlite_salvage import (
 )
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
-_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep", "m003_merged_position")
+_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep", "m003_merged_position", "m004_state_checksums")
 _PRAGMAS = """
 pragma journal_mode = wal;
 pragma busy_timeout = 5000;
@@ -80,6 +81,7 @@ def open_writer(path: Path, *, durability: str) -> Opened:
         connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
         salvaged = salvage(aside, connection) if aside else None
         finish(path)
+        drop_damaged_rows(connection)
     except (sqlite3.Error, StoreError) as error:
         if connection:
             connection.close()
@@ -121,8 +123,12 @@ def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 @contextmanager
-def reader(path: Path) -> Iterator[sqlite3.Connection]:
+def reader(path: Path, *, older: bool = False) -> Iterator[sqlite3.Connection]:
     """Open the database read-only, for as long as the context lasts.
+
+    Args:
+        path: The file.
+        older: Whether it may be of an older schema.
 
     Raises:
         StoreError: There is none, it is of another schema, or it is not a database that can be read.
@@ -134,10 +140,12 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
     address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
     try:
         with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
+            connection.text_factory = as_text
             connection.execute("pragma query_only = on")
             connection.execute("pragma busy_timeout = 5000")
             _refuse_newer(connection, path)
-            _refuse_older(connection, path)
+            if not older:
+                _refuse_older(connection, path)
             yield connection
     except sqlite3.Error as error:
         raise StoreError(f"{path}: cannot be read: {error}") from error
