@@ -70,6 +70,8 @@ def test_what_an_earlier_version_stored_is_rolled_up_and_merged(tmp_path: Path, 
     """Its segments and the new ones go through the same upkeep."""
     path = a_database(tmp_path, frozen)
     store = opened(path)
+    for _ in range(20):
+        store.upkeep(now_ms=T0_MS, times_are_final=False)
     while store.upkeep(now_ms=LATER_MS, times_are_final=True):
         pass
     merged = joined_segments(list(store.segments_after(0)))
@@ -77,6 +79,7 @@ def test_what_an_earlier_version_stored_is_rolled_up_and_merged(tmp_path: Path, 
 
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("select sum(count) from rollups").fetchone() == (READINGS,)
+        assert connection.execute("select * from audit where reason = '' and name = 'damaged'").fetchall() == []
         assert connection.execute("select sum(merged), sum(readings) from journal").fetchone() == (1, READINGS)
     assert max(merged.value.tolist()) == 1200.0
     assert len(merged.value) == READINGS

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attwin.adapters import sqlite_merging
+from attwin.adapters import sqlite_checking, sqlite_merging
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
+from attwin.core.audit import Sum
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
-from attwin.core.journal import Block, Segment, decode
+from attwin.core.errors import StoreDamagedError
+from attwin.core.journal import Block, Segment, decode, encode_sorted, joined_segments, parts_of
 from attwin.core.types import Quality, ReadingBatch
 from attwin.ports import Commit, ScoreRow
 from attwin.wiring.auditing import audit_of
@@ -345,3 +347,121 @@ def test_sums_that_overflow_do_not_stop_the_upkeep(upkept: Upkept) -> None:
         upkept.work(START_MS + 1)
 
     assert upkept.query("select count, low, high from rollups") == [(6, -1e308, 1e308)]
+
+
+def check(upkept: Upkept, now_ms: int = START_MS, slices: int = 50) -> None:
+    """Let upkeep go through the journal, too early for any merge."""
+    for _ in range(slices):
+        assert not upkept.store.upkeep(now_ms=now_ms, times_are_final=False)
+
+
+def store_sum(upkept: Upkept) -> Sum:
+    """Return the sum of what was stored."""
+    return next(found for found in audit_of(upkept.path) if found.source == "store")
+
+
+BREAKS = {
+    "zeros": "update journal set body = zeroblob(length(body)) where id = 3",
+    "a byte of the columns": (
+        "update journal set body = cast(substr(body, 1, 25) || x'7f' || substr(body, 27) as blob) where id = 3"
+    ),
+    "the start of its times": (
+        "update journal set body = cast(substr(body, 1, 10) || x'00' || substr(body, 12) as blob) where id = 3"
+    ),
+    "its count": (
+        "update journal set body = cast(substr(body, 1, 3) || x'01' || substr(body, 5) as blob) where id = 3"
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_a_damaged_segment_is_found_by_reading_the_journal_through(
+    upkept: Upkept, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    """Long before it is merged: counted, said once, and the others stay."""
+    for number in range(5):
+        upkept.commit(a_batch(values=[1.5, number]), START_MS + number)
+    upkept.store._connection.execute(BREAKS[broken])
+
+    check(upkept)
+    check(upkept, START_MS + 8 * DAY_MS)
+
+    assert (store_sum(upkept).parts["damaged"], store_sum(upkept).difference) == (2, 0)
+    assert len(upkept.history()) == 8
+    assert upkept.query("select readings, length(body) from journal where id = 3") == [(0, 0)]
+    assert caplog.text.count("state=lost") == 1
+
+
+@pytest.mark.parametrize("column", ["readings", "first_ms", "last_ms"])
+def test_a_row_that_does_not_say_what_its_segment_holds_is_put_right(
+    upkept: Upkept, caplog: pytest.LogCaptureFixture, column: str
+) -> None:
+    """Nothing is lost by a bit that flipped beside the segment; without this the sums would be false."""
+    upkept.commit(a_batch(values=[1.0, 2.0]), START_MS)
+    before = upkept.query("select * from journal")
+    upkept.store._connection.execute(f"update journal set {column} = {column} + 64")
+
+    check(upkept)
+
+    assert upkept.query("select * from journal") == before
+    assert store_sum(upkept).difference == 0
+    assert "state=mended" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["leaf", "overflow"])
+def test_a_page_of_zeros_in_the_journal_is_noticed(tmp_path: Path, kind: str) -> None:
+    """Where SQLite finds it, the next start mends the file; where only the segment can, it is counted."""
+    own = Upkept(tmp_path)
+    noise = np.random.default_rng(1)
+    for number in range(10):
+        own.commit(a_batch(values=noise.random(2_000).tolist()), START_MS + number)
+    # what was counted is in the table of sums then, else it would be lost with the readings
+    own.snapshot(START_MS)
+    pages = own.query(f"select pageno from dbstat where name = 'journal' and pagetype = '{kind}' order by path desc")
+    own.store.close()
+    with own.path.open("rb+") as file:
+        file.seek((int(str(pages[0][0])) - 1) * 4_096)
+        file.write(bytes(4_096))
+
+    again = Upkept(tmp_path)
+    if kind == "leaf":
+        with pytest.raises(StoreDamagedError):
+            check(again)
+        again.store.close()
+        again = Upkept(tmp_path)
+        lost = store_sum(again).parts["lost in a damaged file"]
+    else:
+        check(again)
+        lost = store_sum(again).parts["damaged"]
+
+    assert lost % 2_000 == 0
+    assert lost > 0
+    assert (lost + len(again.history()), store_sum(again).difference) == (20_000, 0)
+    again.store.close()
+
+
+def test_a_slice_of_the_check_is_bounded(upkept: Upkept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large segment is checked block by block, small ones a few at a time; the end is reached all the same."""
+    monkeypatch.setattr(sqlite_checking, "_MOST_CHECKED", 5_000)
+    for _ in range(100):
+        upkept.commit(a_batch(), START_MS)
+    upkept.commit(a_batch(values=[1.0] * 12_000, times_ms=[START_MS] * 12_000), START_MS)
+    upkept.commit(a_batch(), START_MS)
+    large = encode_sorted(joined_segments(list(upkept.store.segments_after(100))))
+    upkept.store._connection.execute("update journal set body = ?, readings = 12001 where id = 101", (large,))
+    upkept.store._connection.execute("update journal set body = zeroblob(50) where id = 102")
+    steps = []
+
+    def parts(body: bytes) -> Iterator[Segment]:
+        for part in parts_of(body):
+            steps[-1] += len(part.time_ms)
+            yield part
+
+    monkeypatch.setattr(sqlite_checking, "parts_of", parts)
+    while not store_sum(upkept).parts.get("damaged"):
+        steps.append(0)
+        check(upkept, slices=1)
+
+    assert sum(steps) == 12_101
+    assert max(steps) < 5_000 + 4_096
+    assert len(steps) >= 3

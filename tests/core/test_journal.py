@@ -199,3 +199,13 @@ def test_many_sorted_segments_are_merged_in_even_blocks(series: int) -> None:
     assert rows_of(decode(sorted_body(blocks))) == rows_of(everything)
     assert max(len(decode(body).series_key) for _, _, body in blocks) <= 4_096
     assert len(blocks) <= 14
+
+
+def test_an_index_that_does_not_say_what_its_blocks_hold_is_noticed() -> None:
+    """A bit that flips in it would hide a series."""
+    body = bytearray(encode_sorted(a_segment([(key, 0, 1.0, 2, 0) for key in (1, 2, 3)])))
+    assert len(decode(bytes(body)).value) == 3
+    body[5] ^= 2
+
+    with pytest.raises(ValueError, match="does not say what its blocks hold"):
+        decode(bytes(body))

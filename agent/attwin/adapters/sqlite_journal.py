@@ -1,11 +1,16 @@
 """The table ``journal`` as the one writer's upkeep goes through it: in slices, each from where the last one ended."""
 
+import logging
 import sqlite3
 
 from attwin.core.journal import Segment, decode, shifted
 
 MOST_ROWS = 200
 """Rows of a slice."""
+DAMAGED = "damaged"
+"""The counter of readings that could not be read any more."""
+
+log = logging.getLogger("attwin")
 
 
 class JournalTable:
@@ -42,6 +47,12 @@ class JournalTable:
     def move(self, what: str, number: int) -> None:
         """Note up to which number it has been through."""
         self._connection.execute("insert or replace into meta values (?, ?)", (f"{what}_journal_id", str(number)))
+
+    def lose(self, readings: int, problem: str) -> None:
+        """Count, and say, that readings of the journal were damaged."""
+        if readings:
+            self.count(DAMAGED, readings)
+            log.error("store=damaged readings=%d state=lost problem=%r", readings, problem)
 
     def count(self, reason: str, readings: int) -> None:
         """Count readings that the journal does not hold any more."""

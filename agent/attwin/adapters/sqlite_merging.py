@@ -30,7 +30,6 @@ _MERGE_AFTER_MS = 3_600_000
 _HOUR_MS = 3_600_000
 _ONCE, _TWICE = 1, 2
 """What the column ``merged`` says."""
-_DAMAGED = "damaged"
 
 
 class Merging:
@@ -158,7 +157,9 @@ class Merging:
                 newest,
             ),
         )
-        self._journal.count(_DAMAGED, sum(readings for readings, _ in rows) - count)
+        self._journal.lose(
+            sum(readings for readings, _ in rows) - count, f"journal {numbers[0]} to {newest}: not readable"
+        )
 
 
 def _hour_end(created_ms: int) -> int:

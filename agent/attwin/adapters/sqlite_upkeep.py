@@ -1,4 +1,4 @@
-"""What the one writer does between rounds: roll up, merge, forget what is old, keep within the budget.
+"""What the one writer does between rounds: roll up, merge, forget what is old, keep within the budget, check.
 
 Each call is one slice of at most a few thousand readings in one transaction, so that a round never waits long. What is
 forgotten is counted in the transaction that forgets it.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from attwin.adapters.sqlite_checking import JournalCheck
 from attwin.adapters.sqlite_journal import MOST_ROWS, JournalTable
 from attwin.adapters.sqlite_merging import Merging
 from attwin.core.journal import Segment, joined_segments
@@ -96,6 +97,7 @@ class Upkeep:
         self._keep = keep
         self._journal = JournalTable(connection)
         self._merging = Merging(connection, transaction, self._journal)
+        self._check = JournalCheck(connection, transaction, self._journal)
         self._next_expiry_ms = 0
 
     def work(self, *, now_ms: int, times_are_final: bool) -> bool:
@@ -107,7 +109,11 @@ class Upkeep:
         """
         if times_are_final and (self._roll_up() or self._expire(now_ms) or self._merging.work(now_ms)):
             return True
-        return self._is_too_large() and self._drop_oldest()
+        if self._is_too_large() and self._drop_oldest():
+            return True
+        # no hurry: a slice each time when nothing else is due
+        self._check.work(now_ms)
+        return False
 
     def _roll_up(self) -> bool:
         """Add the next segments before the snapshot's position to the roll-ups."""

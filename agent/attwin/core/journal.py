@@ -157,12 +157,28 @@ def decode(body: bytes, series_key: int | None = None) -> Segment:
     Raises:
         ValueError: ``body`` is not a segment.
     """
-    try:
-        version = body[0]
-        segment = _decode_sorted(body, series_key) if version in (_SORTED, _OLD_SORTED) else _decode_plain(body)
-    except (struct.error, zlib.error, TypeError, IndexError, KeyError) as error:
-        raise ValueError(f"not a journal segment: {error!r}") from error
+    found = list(parts_of(body, series_key))
+    segment = found[0] if len(found) == 1 else joined_segments(found) if found else _NOTHING
     return segment if series_key is None else segment.rows(np.flatnonzero(segment.series_key == series_key))
+
+
+def parts_of(body: bytes, series_key: int | None = None) -> Iterator[Segment]:
+    """Yield a segment part by part, as it is stored: a plain one whole, a sorted one block by block.
+
+    Args:
+        body: The bytes.
+        series_key: Only the blocks that may hold readings of this series.
+
+    Raises:
+        ValueError: ``body`` is not a segment.
+    """
+    try:
+        if body[0] in (_SORTED, _OLD_SORTED):
+            yield from _blocks_of(body, series_key)
+        else:
+            yield _decode_plain(body)
+    except (struct.error, zlib.error, TypeError, IndexError, KeyError, OverflowError) as error:
+        raise ValueError(f"not a journal segment: {error!r}") from error
 
 
 def _stored_values(value: NDArray[np.float64]) -> tuple[int, NDArray[np.generic]]:
@@ -180,7 +196,7 @@ def _stored_values(value: NDArray[np.float64]) -> tuple[int, NDArray[np.generic]
     return 8, value.astype("<f8")
 
 
-def _decode_sorted(body: bytes, series_key: int | None) -> Segment:
+def _blocks_of(body: bytes, series_key: int | None) -> Iterator[Segment]:
     version, count = _SORTED_HEAD.unpack_from(body)
     index = np.frombuffer(body, _BLOCK if version == _SORTED else _OLD_RUN, count, _SORTED_HEAD.size)
     ends = _SORTED_HEAD.size + index.nbytes + np.cumsum(index["size"], dtype=np.int64)
@@ -192,8 +208,11 @@ def _decode_sorted(body: bytes, series_key: int | None) -> Segment:
         if series_key is None
         else np.flatnonzero((index[first] <= series_key) & (series_key <= index[last]))
     )
-    found = [_decode_plain(body[int(ends[i]) - int(index["size"][i]) : int(ends[i])]) for i in chosen.tolist()]
-    return joined_segments(found) if found else _decode_plain(encode(_NOTHING))
+    for i in chosen.tolist():
+        block = _decode_plain(body[int(ends[i]) - int(index["size"][i]) : int(ends[i])])
+        if (block.series_key[0], block.series_key[-1]) != (index[first][i], index[last][i]):
+            raise ValueError("a journal segment whose index does not say what its blocks hold")
+        yield block
 
 
 def _decode_plain(body: bytes) -> Segment:
@@ -227,6 +246,8 @@ def _columns(
     for kind in ("<i4", time, value, "u1", "<u2"):
         columns.append(read(raw, np.dtype(kind), count, at))
         at += columns[-1].nbytes
+    if at != len(raw):
+        raise ValueError(f"a journal segment of {len(raw)} bytes of columns, of which it counts {at}")
     return columns
 
 
