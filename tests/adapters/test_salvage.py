@@ -1,5 +1,6 @@
 """Facts about damaged databases: nothing is deleted, what can be read is saved, and the sums stay true."""
 
+import errno
 import random
 import sqlite3
 from contextlib import closing
@@ -14,7 +15,7 @@ from attwin.adapters.sqlite_migrations import MIGRATIONS
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.columns import NEVER_MS
-from attwin.core.errors import StoreDamagedError, StoreError
+from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import AlertFacts, Draft
 from attwin.ports import AlertChange, Commit
 from attwin.wiring import reading
@@ -232,6 +233,35 @@ def test_a_salvage_that_is_interrupted_is_done_at_the_next_start(
     again = reopened(path)
     assert again.salvaged is None
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(errno.ENOSPC, StoreStalledError), (errno.EDQUOT, StoreStalledError), (errno.EIO, StoreError)],
+)
+def test_a_disk_that_refuses_while_a_file_is_set_aside_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[StoreError]
+) -> None:
+    """The file stays where it is, the lock is free again, and the next try does all of it."""
+    path = a_database(tmp_path)
+    note_damage(path)
+    before = path.read_bytes()
+
+    def refused(_: Path) -> None:
+        raise OSError(number, "refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_salvage, "sync", refused)
+        with pytest.raises(StoreError) as caught:
+            reopened(path)
+    assert (type(caught.value), path.read_bytes(), set_aside(path)) == (expected, before, [])
+
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    assert store.waiting_outgoing() == 49
+    assert len(set_aside(path)) == 1
+    store.close()
 
 
 def test_a_store_whose_journal_is_gone_counts_on(tmp_path: Path) -> None:

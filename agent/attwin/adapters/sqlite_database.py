@@ -1,5 +1,6 @@
 """Opening ``twin.db``: settings of the connection, schema, and the one writer's lock."""
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -23,6 +24,7 @@ from attwin.adapters.sqlite_salvage import (
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
 _KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep", "m003_merged_position", "m004_state_checksums")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PRAGMAS = """
 pragma journal_mode = wal;
 pragma busy_timeout = 5000;
@@ -82,12 +84,15 @@ def open_writer(path: Path, *, durability: str) -> Opened:
         salvaged = salvage(aside, connection) if aside else None
         finish(path)
         drop_damaged_rows(connection)
-    except (sqlite3.Error, StoreError) as error:
+    except (sqlite3.Error, StoreError, OSError) as error:
         if connection:
             connection.close()
         os.close(lock)
         if isinstance(error, StoreError):
             raise
+        if isinstance(error, OSError):
+            kind = StoreStalledError if error.errno in _FULL else StoreError
+            raise kind(f"{path}: cannot be set aside: {error}") from error
         if not ours:
             raise StoreError(f"{path}: not a usable database: {error}") from error
         raise as_store_error(error, path) from error

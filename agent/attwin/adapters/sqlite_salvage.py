@@ -23,6 +23,7 @@ _MIGRATIONS = "_sqlite_migrations"
 _ALWAYS = frozenset((_MIGRATIONS, "meta", "entities", "series", "outbox", "alerts", "audit", "journal"))
 """Tables that every version has."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NO_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE)
 _PRIMARY = 0xFF
 HIGHEST_SERIES = "highest_series"
 """The name under which ``meta`` has the highest number that a series had before a salvage."""
@@ -199,15 +200,25 @@ def _unfinished(path: Path) -> Path:
 
 
 def _open(aside: Path) -> sqlite3.Connection:
-    """Open a damaged database as well as it goes: with its log where that can be read."""
+    """Open a damaged database as well as it goes: with its log where that can be read.
+
+    Raises:
+        sqlite3.Error: The disk is full, and without space the log is not read.
+    """
     for options in ("mode=rw", "immutable=1"):
         connection = sqlite3.connect(f"{aside.absolute().as_uri()}?{options}", uri=True, isolation_level=None)
         connection.text_factory = as_text
-        # a damaged schema can make the message of an error that is no text
-        with contextlib.suppress(sqlite3.Error, UnicodeError):
+        try:
             connection.execute("select count(*) from sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            connection.close()
+            if getattr(error, "sqlite_errorcode", 0) in _NO_SPACE:
+                raise
+        except UnicodeError:
+            # a damaged schema can make the message of an error that is no text
+            connection.close()
+        else:
             return connection
-        connection.close()
     return sqlite3.connect(":memory:")
 
 
