@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from attwin.adapters.durable import sync
+from attwin.adapters.sqlite_first_page import kept, put_back, rebuild_first_page
 from attwin.core.audit import LOST, Sum, sums_of
 from attwin.core.journal import decode
 
@@ -139,7 +140,7 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
     What cannot be read is counted as lost, so that the sums of the new database are true.
     """
     saved: dict[str, int] = {}
-    with contextlib.closing(_open(aside)) as source:
+    with contextlib.closing(_open_with_schema(aside)) as source:
         connection.execute("begin immediate")
         for table in (*_SMALL, *_LARGE):
             for columns, rows in _parts(source, connection, table):
@@ -220,6 +221,30 @@ def _open(aside: Path) -> sqlite3.Connection:
         else:
             return connection
     return sqlite3.connect(":memory:")
+
+
+def _open_with_schema(aside: Path) -> sqlite3.Connection:
+    """Open a damaged database, with a new first page where only that one leads to the schema that was noted."""
+    connection = _open(aside)
+    if _is_its_schema(connection):
+        return connection
+    connection.close()
+    if rebuild_first_page(aside):
+        connection = _open(aside)
+        if _is_its_schema(connection):
+            log.error("store=%s state=mended problem='its first page was damaged' kept=%s", aside, kept(aside))
+            return connection
+        connection.close()
+        put_back(aside)
+    return _open(aside)
+
+
+def _is_its_schema(connection: sqlite3.Connection) -> bool:
+    """Return whether the schema is the one that was noted."""
+    with contextlib.suppress(sqlite3.Error, UnicodeError):
+        noted = connection.execute("select value from meta where name = 'schema'").fetchone()
+        return bool(noted) and noted[0] == schema_checksum(connection)
+    return False
 
 
 def _parts(
