@@ -25,6 +25,7 @@ bench: $(VENV)/.dev tools
 	$(BIN)/python bench/load.py cpu senml latency memory writes syscalls growth
 	$(BIN)/python bench/overload.py
 	$(BIN)/python bench/restart.py
+	$(BIN)/python bench/history.py
 
 # beside Node-RED, Pathway and thingsboard-gateway; needs npm, and installs 2 GB into .bench-peers
 bench-peers: $(VENV)/.dev tools

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from attwin.adapters.sqlite_backup import restore_copy
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
 from attwin.core.catalogue import Catalogue
@@ -59,6 +60,7 @@ def test_nothing_of_an_earlier_version_is_lost(tmp_path: Path, frozen: Path) -> 
     assert store.next_alert() == 2
     assert len(store.oldest_outgoing(100)) == store.waiting_outgoing() == 6
     assert len(store.load_rejects([1, 2])) == 2
+    assert store._connection.execute("select count(*) from state").fetchone() == (4,)
     assert all(found.difference == 0 for found in audit_of(path))
     store.close()
 
@@ -68,6 +70,8 @@ def test_what_an_earlier_version_stored_is_rolled_up_and_merged(tmp_path: Path, 
     """Its segments and the new ones go through the same upkeep."""
     path = a_database(tmp_path, frozen)
     store = opened(path)
+    for _ in range(20):
+        store.upkeep(now_ms=T0_MS, times_are_final=False)
     while store.upkeep(now_ms=LATER_MS, times_are_final=True):
         pass
     merged = joined_segments(list(store.segments_after(0)))
@@ -75,9 +79,23 @@ def test_what_an_earlier_version_stored_is_rolled_up_and_merged(tmp_path: Path, 
 
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("select sum(count) from rollups").fetchone() == (READINGS,)
+        assert connection.execute("select * from audit where reason = '' and name = 'damaged'").fetchall() == []
         assert connection.execute("select sum(merged), sum(readings) from journal").fetchone() == (1, READINGS)
     assert max(merged.value.tolist()) == 1200.0
     assert len(merged.value) == READINGS
+
+
+@pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)
+def test_a_backup_of_an_earlier_version_is_restored(tmp_path: Path, frozen: Path) -> None:
+    """It is brought up to date by the next start, as any database of its age."""
+    copy = a_database(tmp_path, frozen).rename(tmp_path / "copy.db")
+
+    assert restore_copy(copy, tmp_path / "twin.db") is None
+
+    store = opened(tmp_path / "twin.db")
+    assert store.salvaged is None
+    assert len(joined_segments(list(store.segments_after(0))).value) == READINGS
+    store.close()
 
 
 @pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)

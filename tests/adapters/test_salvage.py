@@ -1,6 +1,8 @@
 """Facts about damaged databases: nothing is deleted, what can be read is saved, and the sums stay true."""
 
+import errno
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +16,7 @@ from attwin.adapters.sqlite_migrations import MIGRATIONS
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.columns import NEVER_MS
-from attwin.core.errors import StoreDamagedError, StoreError
+from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import AlertFacts, Draft
 from attwin.ports import AlertChange, Commit
 from attwin.wiring import reading
@@ -123,11 +125,103 @@ def test_of_a_truncated_file_what_is_left_is_saved(tmp_path: Path, keep: float) 
     assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
 
 
-def break_page(path: Path, page: int) -> None:
+def test_a_file_that_was_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    """SQLite reads nothing of a file that is shorter than its first page says; with a new one it does."""
+    path = a_database(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * 0.95)])
+
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    assert store.salvaged["journal"] > COMMITS / 2
+    assert store.waiting_outgoing() == 49
+    store.close()
+
+
+def break_page(path: Path, page: int, byte: bytes = b"\xff") -> None:
     """Overwrite a page."""
     with path.open("rb+") as file:
         file.seek((page - 1) * 4096)
-        file.write(b"\xff" * 4096)
+        file.write(byte * 4096)
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"\xff"])
+def test_a_lost_first_page_costs_nothing(tmp_path: Path, byte: bytes) -> None:
+    """It is made anew, its schema is proved, all rows are saved, and what stood there is kept."""
+    path = a_database(tmp_path)
+    break_page(path, 1, byte)
+
+    store = reopened(path)
+
+    (aside,) = set_aside(path)
+    assert aside.with_name(f"page1-of-{aside.name}").read_bytes() == byte * 4096
+    assert store.salvaged is not None
+    assert (store.salvaged["alerts"], store.salvaged["journal"]) == (20, COMMITS)
+    assert store.waiting_outgoing() == 49
+    assert sum(len(segment.value) for segment in store.segments_after(0)) == 3 * COMMITS
+    assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+    assert not [name for found in audit_of(path) for name in found.parts if "lost" in name]
+    store.close()
+
+
+def test_the_log_of_a_file_whose_first_page_is_lost_is_read(tmp_path: Path) -> None:
+    """What was committed last stands there and nowhere else."""
+    path = a_database(tmp_path)
+    catalogue = a_catalogue(entities=0)
+    store = SqliteStore(path, catalogue, gateway="g", durability="normal")
+    store.load_entities({"room": 0}, {}, now_ms=1)
+    counts = {("s", name, ""): 1 for name in ("readings_decoded", "readings_stored")}
+    store.commit(Commit(now_ms=1, stored=a_batch(values=[4711.0]), counts=counts))
+    aside = tmp_path / "killed"
+    aside.mkdir()
+    for ending in ("", "-wal"):
+        shutil.copy(f"{path}{ending}", aside)
+    store.close()
+    path = aside / "twin.db"
+    break_page(path, 1)
+    path.with_name("twin.db.lock").touch()
+
+    store = reopened(path)
+
+    assert len(list(aside.glob("page1-of-*"))) == 1
+    assert 4711.0 in [value for segment in store.segments_after(0) for value in segment.value]
+    assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+    store.close()
+
+
+@pytest.mark.parametrize("damaged", [b"TABLE alerts", b"threshold real"], ids=["its syntax", "a name"])
+def test_a_first_page_that_cannot_be_proved_is_put_back(tmp_path: Path, damaged: bytes) -> None:
+    """A schema that is damaged, too, is not believed: the file is what it was, and the agent starts anew."""
+    path = a_database(tmp_path)
+    whole = path.read_bytes()
+    image = bytearray(whole)
+    image[whole.index(damaged, whole.index(b"CREATE TABLE alerts"))] ^= 1
+    image[:4096] = bytes(4096)
+    path.write_bytes(bytes(image))
+
+    store = reopened(path)
+
+    assert [found.read_bytes() for found in set_aside(path)] == [bytes(image)]
+    assert list(tmp_path.glob("page1-of-*")) == []
+    assert store.salvaged is not None
+    store.close()
+
+
+@pytest.mark.parametrize("frozen", ["m002", "m003"])
+def test_a_lost_first_page_of_an_earlier_schema_is_made_anew(tmp_path: Path, frozen: str) -> None:
+    """The rows of the schema are the file's own, whatever its version."""
+    path = tmp_path / "twin.db"
+    with closing(sqlite3.connect(path)) as connection:
+        schema = Path(__file__).parents[1] / "data" / "schemas" / f"{frozen}.sql"
+        connection.executescript(schema.read_text(encoding="utf-8"))
+    (tmp_path / "twin.db.lock").touch()
+    break_page(path, 1)
+
+    store = reopened(path)
+
+    assert sum(len(segment.value) for segment in store.segments_after(0)) == 40
+    store.close()
 
 
 def test_a_reader_of_a_damaged_table_is_told_so(tmp_path: Path) -> None:
@@ -232,6 +326,35 @@ def test_a_salvage_that_is_interrupted_is_done_at_the_next_start(
     again = reopened(path)
     assert again.salvaged is None
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(errno.ENOSPC, StoreStalledError), (errno.EDQUOT, StoreStalledError), (errno.EIO, StoreError)],
+)
+def test_a_disk_that_refuses_while_a_file_is_set_aside_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[StoreError]
+) -> None:
+    """The file stays where it is, the lock is free again, and the next try does all of it."""
+    path = a_database(tmp_path)
+    note_damage(path)
+    before = path.read_bytes()
+
+    def refused(_: Path) -> None:
+        raise OSError(number, "refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_salvage, "sync", refused)
+        with pytest.raises(StoreError) as caught:
+            reopened(path)
+    assert (type(caught.value), path.read_bytes(), set_aside(path)) == (expected, before, [])
+
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    assert store.waiting_outgoing() == 49
+    assert len(set_aside(path)) == 1
+    store.close()
 
 
 def test_a_store_whose_journal_is_gone_counts_on(tmp_path: Path) -> None:

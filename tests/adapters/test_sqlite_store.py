@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from attwin.adapters.sqlite_backup import back_up
 from attwin.adapters.sqlite_database import reader
+from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
@@ -17,6 +19,8 @@ from attwin.core.errors import StoreError
 from attwin.core.outgoing import AlertFacts, Draft
 from attwin.core.types import Reason, Reject, RejectReason
 from attwin.ports import AlertChange, Commit, ScoreRow
+from attwin.wiring.auditing import audit_of
+from attwin.wiring.reading import sums_of, twins_of
 from support.builders import T0_MS, a_batch, a_catalogue, a_kind
 
 
@@ -197,6 +201,88 @@ def test_a_damaged_snapshot_is_not_trusted(store: SqliteStore) -> None:
     store._connection.execute("update snapshot set body = cast(x'00' || substr(body, 2) as blob)")
 
     assert store.load_snapshot() == ({}, 0)
+
+
+def saved_state(path: Path, *, time_ms: int = T0_MS, value: float = 21.5) -> None:
+    """Leave a database with a temperature, a co2 and a score of e0, and an attention that is well."""
+    store = SqliteStore(path, a_catalogue(), gateway="g1", durability="full")
+    store.commit(Commit(now_ms=1, counts={("s", "x", ""): 1}))
+    arrays = {
+        "twin.time_ms": np.array([time_ms, time_ms]),
+        "twin.value": np.array([value, 700.0]),
+        "twin.quality": np.array([2, 2], np.uint8),
+        "twin.score_ms": np.array([time_ms]),
+        "twin.score": np.array([0.25]),
+    }
+    store.save_snapshot(arrays, now_ms=3, missing_names=str)
+    store.close()
+
+
+DAMAGE = {
+    "value": ("update state set value = 21.75 where series_id = 1", ["temperature"], "state_rows_damaged"),
+    "time": ("update state set time_ms = time_ms + 64 where series_id = 1", ["temperature"], "state_rows_damaged"),
+    "quality": (
+        "update state set quality = cast(x'e76f6f64' as text) where series_id = 1",
+        ["temperature"],
+        "state_rows_damaged",
+    ),
+    "series": ("update state set series_id = 9 where series_id = 1", [], "state_rows_damaged"),
+    "checksum": ("update state set checksum = x'00' where series_id = 1", ["temperature"], "state_rows_damaged"),
+    "score": ("update attention set score = 0.75", ["attention"], "attention_rows_damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_row_of_the_state_is_never_shown_and_is_counted(tmp_path: Path, damage: str) -> None:
+    """A reader without an agent leaves it out and says so; the next start drops it."""
+    path = tmp_path / "twin.db"
+    saved_state(path)
+    statement, names, counter = DAMAGE[damage]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+    (shown,) = twins_of(path)
+    store = SqliteStore(path, a_catalogue(entities=0), gateway="g1", durability="full")
+
+    assert shown.get("damaged", []) == names
+    assert (shown["attention"], shown["missing"]) == ((None, None) if "attention" in names else (0.25, "0"))
+    assert ("temperature" in shown) == ("attention" in names)
+    assert shown["co2"] == 700.0
+    assert query(store, "select (select count(*) from state) + (select count(*) from attention)") == [(2,)]
+    assert sums_of(path)[counter] == 1
+    assert {found.source for found in audit_of(path)} == {"s", "store", "upstream"}
+    assert store.salvaged is None
+    store.close()
+
+
+@pytest.mark.parametrize("value", [-0.0, 1e300, np.inf, 3.0, 0.1])
+def test_a_row_of_the_state_is_whole_whatever_its_value(tmp_path: Path, value: float) -> None:
+    """SQLite keeps a number that is whole as an integer, and no sign of a zero: neither is damage."""
+    path = tmp_path / "twin.db"
+    saved_state(path, value=value)
+
+    (shown,) = twins_of(path)
+
+    assert shown["temperature"] == value
+    assert "damaged" not in shown
+
+
+def test_a_salvage_leaves_out_damaged_rows_of_the_state(tmp_path: Path) -> None:
+    """What was read of a damaged file is checked, too."""
+    path = tmp_path / "twin.db"
+    saved_state(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(DAMAGE["value"][0])
+        connection.commit()
+    note_damage(path)
+
+    store = SqliteStore(path, a_catalogue(entities=0), gateway="g1", durability="full")
+
+    assert store.salvaged is not None
+    assert query(store, "select series_id, value from state") == [(2, 700.0)]
+    assert sums_of(path)["state_rows_damaged"] == 1
+    store.close()
 
 
 def test_entities_come_back_with_their_keys_and_places(tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
 """Facts about rolling up, merging, expiring and staying within the budget, on a real file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from attwin.adapters import sqlite_checking, sqlite_merging
 from attwin.adapters.sqlite_store import NEVER_WHOLE_MS, SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
+from attwin.core.audit import Sum
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
+from attwin.core.errors import StoreDamagedError
+from attwin.core.journal import Block, Segment, decode, encode_sorted, joined_segments, parts_of
 from attwin.core.types import Quality, ReadingBatch
 from attwin.ports import Commit, ScoreRow
 from attwin.wiring.auditing import audit_of
@@ -26,6 +30,7 @@ KEEP = Keep(
     free_bytes=0,
 )
 START_MS = T0_MS - T0_MS % HOUR_MS
+REGROUPED_MS = START_MS + 130 * 60_000
 
 
 class Upkept:
@@ -124,6 +129,114 @@ def test_segments_of_an_hour_are_merged_and_nothing_is_lost(upkept: Upkept) -> N
     assert [found.difference for found in audit_of(upkept.path)] == [0] * 4
 
 
+def merged_sizes(upkept: Upkept) -> list[tuple[int, int]]:
+    """Return (how often it was merged, readings) of every segment that was."""
+    return [(int(str(m)), int(str(n))) for m, n in upkept.query(
+        "select merged, readings from journal where merged > 0 order by id")]  # fmt: skip
+
+
+def test_an_hour_that_is_complete_is_merged_again(upkept: Upkept) -> None:
+    """It is one segment, sorted by series; the hour that is not complete waits; nothing is lost."""
+    for minute in range(150):
+        for place in range(6):
+            time_ms = START_MS + minute * 60_000 + place * 10_000
+            upkept.commit(a_batch(values=[minute, place], times_ms=[time_ms] * 2, series=[1, 0]), time_ms)
+    before = upkept.history()
+    (newest,) = upkept.query("select max(id) from journal")[0]
+    now_ms = START_MS + 150 * 60_000
+    upkept.snapshot(now_ms)
+
+    upkept.work(now_ms)
+
+    assert merged_sizes(upkept) == [(2, 720), (1, 400)]
+    assert sorted(upkept.history()) == sorted(before)
+    body = upkept.query("select body from journal where merged = 2")[0][0]
+    keys = decode(body).series_key.tolist()  # type: ignore[arg-type] # a blob
+    assert keys == sorted(keys)
+    assert upkept.query("select max(id) from journal") == [(newest,)]
+    assert [found.difference for found in audit_of(upkept.path)] == [0] * 4
+
+
+def test_what_is_merged_again_is_bounded(upkept: Upkept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy hour becomes several segments, so that one never takes more memory."""
+    monkeypatch.setattr(sqlite_merging, "_MOST_MERGED", 50)
+    monkeypatch.setattr(sqlite_merging, "_MOST_REGROUPED", 120)
+    before = upkept.fill(130)
+    now_ms = START_MS + 130 * 60_000
+    upkept.snapshot(now_ms)
+
+    upkept.work(now_ms)
+
+    assert [size for level, size in merged_sizes(upkept) if level == 2] == [100, 100, 100, 60]
+    assert len(upkept.history()) == before
+
+
+def regroup_in_part(upkept: Upkept, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Store two hours, merge them once and begin the second time; return how many readings there are."""
+    monkeypatch.setattr(sqlite_merging, "_MOST_MERGED", 50)
+    count = upkept.fill(130)
+    upkept.snapshot(REGROUPED_MS)
+    begun: list[int] = []
+    sorted_blocks = sqlite_merging.sorted_blocks
+
+    def blocks(parts: Sequence[Segment]) -> Iterator[Block]:
+        begun.append(len(parts))
+        yield from sorted_blocks(parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_merging, "sorted_blocks", blocks)
+        patch.setattr(sqlite_merging, "_BLOCKS_A_SLICE", 1)
+        while not begun:
+            assert upkept.store.upkeep(now_ms=REGROUPED_MS, times_are_final=True)
+    assert {level for level, _ in merged_sizes(upkept)} == {1}
+    return count
+
+
+def test_a_kill_while_an_hour_is_merged_again_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is replaced before all of it is: the next start begins that hour anew."""
+    own = Upkept(tmp_path)
+    count = regroup_in_part(own, monkeypatch)
+    own.store.close()
+
+    again = Upkept(tmp_path)
+    again.work(REGROUPED_MS)
+
+    assert merged_sizes(again)[0] == (2, 360)
+    assert len(again.history()) == count
+    again.store.close()
+
+
+def test_what_was_dropped_while_it_was_merged_again_stays_dropped(
+    upkept: Upkept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before is not put back, and the sums hold."""
+    count = regroup_in_part(upkept, monkeypatch)
+
+    upkept.work(START_MS + KEEP.journal_ms + 20 * 60_000)
+
+    assert merged_sizes(upkept)[0][0] == 2
+    store = next(found for found in audit_of(upkept.path) if found.source == "store")
+    assert store.difference == 0
+    assert store.parts["expired"] + len(upkept.history()) == count
+    assert 0 < store.parts["expired"] < 360
+
+
+def test_a_damaged_segment_is_counted_when_it_is_merged_again(upkept: Upkept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damage that came after the first merge."""
+    monkeypatch.setattr(sqlite_merging, "_MOST_MERGED", 50)
+    upkept.fill(130)
+    now_ms = START_MS + 130 * 60_000
+    upkept.snapshot(now_ms)
+    while len(merged_sizes(upkept)) < 4:
+        upkept.store.upkeep(now_ms=now_ms, times_are_final=True)
+    upkept.store._connection.execute("update journal set body = zeroblob(50) where id = (select min(id) from journal)")
+
+    upkept.work(now_ms)
+
+    store = next(found for found in audit_of(upkept.path) if found.source == "store")
+    assert (store.parts["damaged"], store.difference) == (50, 0)
+
+
 def test_what_is_old_expires_and_is_counted(upkept: Upkept) -> None:
     """The journal goes after its days, roll-ups and scores after theirs; the sums still add up."""
     count = upkept.fill(30)
@@ -178,6 +291,19 @@ def test_the_budget_is_kept_and_alerts_and_the_outbox_are_not_touched(tmp_path: 
     assert 0 < store.parts["dropped for space"] < count
     oldest = own.history()[0][0] if own.history() else None
     assert oldest is None or oldest > START_MS
+    own.store.close()
+
+
+def test_a_slice_drops_little(tmp_path: Path) -> None:
+    """What is deleted is overwritten, so a slice takes a segment that is large, or small ones of so many readings."""
+    own = Upkept(tmp_path, replace(KEEP, budget_bytes=1))
+    for number in range(4):
+        own.commit(a_batch(values=[1.0] * 15_000), START_MS + number)
+    own.snapshot(START_MS)
+
+    assert own.store.upkeep(now_ms=START_MS, times_are_final=False)
+
+    assert own.query("select count(*) from journal") == [(3,)]
     own.store.close()
 
 
@@ -238,3 +364,121 @@ def test_sums_that_overflow_do_not_stop_the_upkeep(upkept: Upkept) -> None:
         upkept.work(START_MS + 1)
 
     assert upkept.query("select count, low, high from rollups") == [(6, -1e308, 1e308)]
+
+
+def check(upkept: Upkept, now_ms: int = START_MS, slices: int = 50) -> None:
+    """Let upkeep go through the journal, too early for any merge."""
+    for _ in range(slices):
+        assert not upkept.store.upkeep(now_ms=now_ms, times_are_final=False)
+
+
+def store_sum(upkept: Upkept) -> Sum:
+    """Return the sum of what was stored."""
+    return next(found for found in audit_of(upkept.path) if found.source == "store")
+
+
+BREAKS = {
+    "zeros": "update journal set body = zeroblob(length(body)) where id = 3",
+    "a byte of the columns": (
+        "update journal set body = cast(substr(body, 1, 25) || x'7f' || substr(body, 27) as blob) where id = 3"
+    ),
+    "the start of its times": (
+        "update journal set body = cast(substr(body, 1, 10) || x'00' || substr(body, 12) as blob) where id = 3"
+    ),
+    "its count": (
+        "update journal set body = cast(substr(body, 1, 3) || x'01' || substr(body, 5) as blob) where id = 3"
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_a_damaged_segment_is_found_by_reading_the_journal_through(
+    upkept: Upkept, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    """Long before it is merged: counted, said once, and the others stay."""
+    for number in range(5):
+        upkept.commit(a_batch(values=[1.5, number]), START_MS + number)
+    upkept.store._connection.execute(BREAKS[broken])
+
+    check(upkept)
+    check(upkept, START_MS + 8 * DAY_MS)
+
+    assert (store_sum(upkept).parts["damaged"], store_sum(upkept).difference) == (2, 0)
+    assert len(upkept.history()) == 8
+    assert upkept.query("select readings, length(body) from journal where id = 3") == [(0, 0)]
+    assert caplog.text.count("state=lost") == 1
+
+
+@pytest.mark.parametrize("column", ["readings", "first_ms", "last_ms"])
+def test_a_row_that_does_not_say_what_its_segment_holds_is_put_right(
+    upkept: Upkept, caplog: pytest.LogCaptureFixture, column: str
+) -> None:
+    """Nothing is lost by a bit that flipped beside the segment; without this the sums would be false."""
+    upkept.commit(a_batch(values=[1.0, 2.0]), START_MS)
+    before = upkept.query("select * from journal")
+    upkept.store._connection.execute(f"update journal set {column} = {column} + 64")
+
+    check(upkept)
+
+    assert upkept.query("select * from journal") == before
+    assert store_sum(upkept).difference == 0
+    assert "state=mended" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["leaf", "overflow"])
+def test_a_page_of_zeros_in_the_journal_is_noticed(tmp_path: Path, kind: str) -> None:
+    """Where SQLite finds it, the next start mends the file; where only the segment can, it is counted."""
+    own = Upkept(tmp_path)
+    noise = np.random.default_rng(1)
+    for number in range(10):
+        own.commit(a_batch(values=noise.random(2_000).tolist()), START_MS + number)
+    # what was counted is in the table of sums then, else it would be lost with the readings
+    own.snapshot(START_MS)
+    pages = own.query(f"select pageno from dbstat where name = 'journal' and pagetype = '{kind}' order by path desc")
+    own.store.close()
+    with own.path.open("rb+") as file:
+        file.seek((int(str(pages[0][0])) - 1) * 4_096)
+        file.write(bytes(4_096))
+
+    again = Upkept(tmp_path)
+    if kind == "leaf":
+        with pytest.raises(StoreDamagedError):
+            check(again)
+        again.store.close()
+        again = Upkept(tmp_path)
+        lost = store_sum(again).parts["lost in a damaged file"]
+    else:
+        check(again)
+        lost = store_sum(again).parts["damaged"]
+
+    assert lost % 2_000 == 0
+    assert lost > 0
+    assert (lost + len(again.history()), store_sum(again).difference) == (20_000, 0)
+    again.store.close()
+
+
+def test_a_slice_of_the_check_is_bounded(upkept: Upkept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large segment is checked block by block, small ones a few at a time; the end is reached all the same."""
+    monkeypatch.setattr(sqlite_checking, "_MOST_CHECKED", 5_000)
+    for _ in range(100):
+        upkept.commit(a_batch(), START_MS)
+    upkept.commit(a_batch(values=[1.0] * 12_000, times_ms=[START_MS] * 12_000), START_MS)
+    upkept.commit(a_batch(), START_MS)
+    large = encode_sorted(joined_segments(list(upkept.store.segments_after(100))))
+    upkept.store._connection.execute("update journal set body = ?, readings = 12001 where id = 101", (large,))
+    upkept.store._connection.execute("update journal set body = zeroblob(50) where id = 102")
+    steps = []
+
+    def parts(body: bytes) -> Iterator[Segment]:
+        for part in parts_of(body):
+            steps[-1] += len(part.time_ms)
+            yield part
+
+    monkeypatch.setattr(sqlite_checking, "parts_of", parts)
+    while not store_sum(upkept).parts.get("damaged"):
+        steps.append(0)
+        check(upkept, slices=1)
+
+    assert sum(steps) == 12_101
+    assert max(steps) < 5_000 + 4_096
+    assert len(steps) >= 3

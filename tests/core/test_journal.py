@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attwin.core.journal import Segment, decode, encode, encode_sorted, joined_segments
+from attwin.core.journal import (
+    Segment,
+    by_series,
+    decode,
+    encode,
+    encode_sorted,
+    joined_segments,
+    sorted_blocks,
+    sorted_body,
+)
 from attwin.core.rollup import roll_up
 
 READINGS = st.lists(
@@ -163,3 +172,40 @@ def test_roll_ups_say_what_each_minute_held(rows: list[Row]) -> None:
 def test_no_readings_roll_up_to_nothing() -> None:
     """An hour of bad readings leaves no row."""
     assert len(roll_up(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)).count) == 0
+
+
+@given(st.lists(READINGS, max_size=4))
+def test_sorted_segments_are_merged_into_the_same_as_their_readings(parts: list[list[Row]]) -> None:
+    """Readings of one series and time stay in the order of their segments."""
+    merged = sorted_body(list(sorted_blocks([by_series(a_segment(rows)) for rows in parts])))
+
+    assert rows_of(decode(merged)) == sorted([row for rows in parts for row in rows], key=lambda row: row[:2])
+
+
+@pytest.mark.parametrize("series", [1, 3, 900])
+def test_many_sorted_segments_are_merged_in_even_blocks(series: int) -> None:
+    """Whether one series fills many blocks or a block holds many series: all is there, and no block is large."""
+    chance = np.random.default_rng(series)
+    parts = [
+        by_series(
+            a_segment([(key, at, 1.0, 2, 0) for at, key in enumerate(chance.integers(0, series, 9_000).tolist())])
+        )
+        for _ in range(5)
+    ]
+
+    blocks = list(sorted_blocks(parts))
+
+    everything = by_series(joined_segments(parts))
+    assert rows_of(decode(sorted_body(blocks))) == rows_of(everything)
+    assert max(len(decode(body).series_key) for _, _, body in blocks) <= 4_096
+    assert len(blocks) <= 14
+
+
+def test_an_index_that_does_not_say_what_its_blocks_hold_is_noticed() -> None:
+    """A bit that flips in it would hide a series."""
+    body = bytearray(encode_sorted(a_segment([(key, 0, 1.0, 2, 0) for key in (1, 2, 3)])))
+    assert len(decode(bytes(body)).value) == 3
+    body[5] ^= 2
+
+    with pytest.raises(ValueError, match="does not say what its blocks hold"):
+        decode(bytes(body))

@@ -45,3 +45,50 @@ def test_a_series_that_was_heard_before_the_start_is_waited_for() -> None:
     found.expect(np.array([0]), 0)
 
     assert found.update(NUMBER, 31_000).tolist() == [0]
+
+
+def restarted(found: Staleness) -> Staleness:
+    """Return the staleness of the next start."""
+    again = a_staleness()
+    again.load(found.dump())
+    return again
+
+
+def test_silence_goes_on_over_a_restart_without_the_time_in_between() -> None:
+    """A series that was silent for two periods needs one more; how long the agent was away, nobody knows."""
+    found = a_staleness()
+    found.hear(BOTH, 5_000)
+    found.update(NUMBER, 25_000)
+
+    again = restarted(found)
+    again.expect(np.array([0, 1]), 0)
+
+    assert again.update(NUMBER, 10_000).tolist() == []
+    assert again.update(NUMBER, 11_000).tolist() == [0]
+
+
+def test_what_is_stale_is_stale_after_a_restart_and_is_not_told_again() -> None:
+    """Also what the sensor side said itself; it is fresh when it is heard."""
+    found = a_staleness()
+    found.hear(BOTH, 0)
+    found.silence([1])
+    found.update(NUMBER, 31_000)
+
+    again = restarted(found)
+
+    assert again.stale[:2].tolist() == [True, True]
+    assert again.update(NUMBER, 10_000).tolist() == []
+    again.hear(BOTH, 11_000)
+    assert again.stale[:2].tolist() == [False, False]
+
+
+def test_a_series_that_was_never_heard_is_not_waited_for_after_a_restart() -> None:
+    """Silence for always is no silence of a second."""
+    found = a_staleness()
+    found.hear(BOTH[1:], 0)
+    found.update(NUMBER, 10_000)
+
+    again = restarted(found)
+
+    assert again.update(NUMBER, 10**9).tolist() == []
+    assert again.silent_for_ms(0, 10**9) == 0

@@ -2,13 +2,18 @@
 
 import contextlib
 import os
+import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from attwin.adapters import sqlite_salvage
+from attwin.adapters.sqlite_salvage import note_damage
 from attwin.wiring.auditing import audit_of
 from support.faults import report
 from support.processes import Agent, Client, Mosquitto, wait_until
@@ -121,6 +126,52 @@ def test_a_start_on_a_full_disk_waits_for_space(site: Site) -> None:
         site.agent.wait_for("readings_stored", 2)
         assert not [found for found in audit_of(site.database) if found.difference]
         site.agent.stop()
+
+
+@pytest.mark.parametrize("log", ["with its log", "without a log"])
+def test_a_damaged_database_on_a_full_disk_waits_for_space(site: Site, log: str) -> None:
+    """Nothing of it is lost meanwhile, its log included, and it is mended when there is space."""
+    topic = f"{site.base}/lab/co2"
+    with site.agent, Client(site.broker.port) as sensor:
+        sensor.publish(topic, "700")
+        site.agent.wait_for("readings_stored", 1)
+        if log == "with its log":
+            site.agent.kill()
+        else:
+            site.agent.stop()
+        note_damage(site.database)
+        site.fill()
+        site.agent.launch()
+        wait_until(lambda: "store=stalled" in site.agent.log() or site.agent.gone(), "the agent says that it waits")
+        assert not site.agent.gone(), site.agent.log()
+        sensor.publish(topic, "800")
+
+        (site.disk / "ballast").unlink()
+        site.agent.wait_for("readings_stored", 2)
+        assert list(site.disk.glob("twin.db.corrupt-*"))
+        assert "store-damaged" in {str(alert["rule"]) for alert in site.agent.rows("alerts", "list")}
+        assert not [found for found in audit_of(site.database) if found.difference]
+        site.agent.stop()
+
+
+def test_a_log_is_not_left_behind_because_the_disk_is_full(site: Site) -> None:
+    """Without space the log of a file that was set aside is not read, so nothing is salvaged until there is some."""
+    path = site.disk / "aside.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma wal_autocheckpoint = 0")
+        connection.execute("create table t (x)")
+        connection.commit()
+        shutil.copy(path, site.disk / "copy.db")
+        shutil.copy(site.disk / "aside.db-wal", site.disk / "copy.db-wal")
+    site.fill()
+
+    with pytest.raises(sqlite3.OperationalError):
+        sqlite_salvage._open(site.disk / "copy.db")
+
+    (site.disk / "ballast").unlink()
+    with closing(sqlite_salvage._open(site.disk / "copy.db")) as connection:
+        assert connection.execute("select name from sqlite_master").fetchall() == [("t",)]
 
 
 def test_a_damaged_database_is_set_aside_and_told(site: Site) -> None:

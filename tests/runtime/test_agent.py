@@ -58,6 +58,13 @@ class House:
         source = Source(templates=(compile_template("s/{entity}/{metric}"),), kind=0)
         routes = Routes([source], catalogue, learn=True, own_base="attwin/g/")
         decoder = JsonDecoder(value_field="value", time_field="time", time_unit="ms", zone=ZoneInfo("UTC"))
+        self._parts = (routes, decoder, inflight, commit_ms)
+        self.start()
+
+    def start(self) -> None:
+        """Make the agent, which finds the twin as it is now."""
+        routes, decoder, inflight, commit_ms = self._parts
+        catalogue = self.twin.catalogue
         self.agent = Agent(
             clock=self.clock,
             sensors=self.sensors,
@@ -399,6 +406,103 @@ def test_a_silent_entity_is_forgotten_and_its_alert_ends() -> None:
     house.sensors.arrive("s/e1/temperature", b"20")
     house.step(COMMIT_MS)
     assert house.twin.catalogue.find("e1") is not None
+
+
+def restarted(before: House) -> House:
+    """Return the house after a restart: its twin as the snapshot has it."""
+    house = House()
+    for place in before.twin.catalogue.live():
+        house.twin.catalogue.add(before.twin.catalogue.entity_ids[place], 0)
+    assert house.twin.load(before.twin.dump())
+    house.start()
+    return house
+
+
+def test_silence_adds_up_over_restarts() -> None:
+    """An agent that is restarted each day forgets what is gone all the same, and nothing that speaks."""
+    house = House()
+    house.reading(20.0)
+    house.sensors.arrive("s/e1/temperature", b"20")
+    house.step(COMMIT_MS)
+    for day in range(1, 4):
+        house = restarted(house)
+        house.clock.pass_ms(FORGET_MS // 3 - 1_000 * (day < 3))
+        house.sensors.arrive("s/e1/temperature", b"20")
+        house.step(COMMIT_MS)
+        house.agent._forget_silent()
+        assert house.twin.catalogue.find("e0") is not None
+    house.clock.pass_ms(3_000)
+
+    house.agent._forget_silent()
+
+    assert [house.twin.catalogue.entity_ids[place] for place in house.twin.catalogue.live()] == ["e1"]
+
+
+def test_after_a_snapshot_of_an_earlier_version_silence_counts_from_the_start() -> None:
+    """It does not say who was silent for how long, so everybody gets all of the time."""
+    before = House()
+    before.reading(20.0)
+    before.step(COMMIT_MS)
+    house = House()
+    house.twin.catalogue.add("e0", 0)
+    arrays = {name: array for name, array in before.twin.dump().items() if not name.startswith("staleness.")}
+    assert house.twin.load(arrays)
+    house.start()
+    found = []
+    for pass_ms in (FORGET_MS, 1):
+        house.clock.pass_ms(pass_ms)
+        house.sensors.arrive("s/e1/temperature", b"20")
+        house.step()
+        house.agent._forget_silent()
+        found.append(house.twin.catalogue.find("e0"))
+
+    assert found == [0, None]
+
+
+@pytest.mark.parametrize("problem", ["", "behind what is stored"])
+def test_no_clock_makes_an_agent_forget_at_its_start(problem: str) -> None:
+    """Ten years later by the wall clock, right or wrong: nobody listened, so nobody was silent."""
+    house = House()
+    house.reading(20.0)
+    house.sensors.arrive("s/e1/temperature", b"20")
+    house.step(COMMIT_MS)
+    house = restarted(house)
+    house.clock.wall_ms += 10 * 365 * 86_400_000
+    house.clock.problem = problem
+    house.sensors.arrive("s/e1/temperature", b"20")
+    house.step(COMMIT_MS)
+
+    house.agent._forget_silent()
+
+    assert house.twin.catalogue.live_count == 2
+
+
+def test_nobody_is_forgotten_while_nothing_at_all_is_heard() -> None:
+    """A broker that is away is not the silence of those behind it."""
+    house = House()
+    house.reading(20.0)
+    house.step(COMMIT_MS)
+    house = restarted(house)
+    house.clock.pass_ms(2 * FORGET_MS)
+
+    house.agent._forget_silent()
+
+    assert house.twin.catalogue.find("e0") is not None
+
+
+def test_a_free_place_of_a_snapshot_is_not_waited_for() -> None:
+    """What was forgotten after the snapshot was made does not go stale, nor does what gets its place begin so."""
+    before = House()
+    before.reading(20.0)
+    before.step(COMMIT_MS)
+    before.twin.staleness.silence([0])
+    house = House()
+    house.twin.catalogue.forget(house.twin.catalogue.add("e0", 0))
+
+    assert house.twin.load(before.twin.dump())
+
+    assert not house.twin.staleness.stale[0]
+    assert house.twin.staleness.silent_for_ms(0, 10**9) == 0
 
 
 def test_a_snapshot_is_made_and_the_silent_are_forgotten_every_minute() -> None:

@@ -175,3 +175,20 @@ def test_an_alert_whose_rule_or_entity_is_gone_ends_at_the_start(tmp_path: Path,
     assert gateway.store.active_alerts() == []
     assert (gateway.twin.rules[0].state == AlertState.CLEARED).all()
     gateway.store.close()
+
+
+def test_what_was_heard_after_the_snapshot_is_not_silent(tmp_path: Path) -> None:
+    """The snapshot knows of a long silence that has ended by then; one that has not goes on."""
+    first = Gateway(tmp_path / "twin.db")
+    first.take(*EVENTS)
+    first.twin.staleness.hear_entities(np.array([0, 1, 2]), 0)
+    first.twin.staleness.hear(np.zeros(0, np.int32), 10**9)
+    first.store.save_snapshot(first.twin.dump(), now_ms=1, missing_names=first.twin.missing_names)
+    first.take(*AFTER[:1])
+    first.die()
+
+    second = Gateway(tmp_path / "twin.db")
+
+    silent = {name: second.twin.staleness.silent_for_ms(second.catalogue.find(name), 5) for name in ("a", "b")}
+    assert silent == {"a": 10**9 + 5, "b": 5}
+    second.store.close()

@@ -43,7 +43,7 @@ _MOST_TIME_MS = 1 << 44
 _MOST_KEPT = 4_096
 _MOST_DETAIL = 500
 _MOST_RING = 10_100_000
-_ALL_REASONS = sum(Reason)
+_ALL_REASONS = sum(bits for name, bits in vars(Reason).items() if name.isupper() and name != "UNTIMELY")
 _DAY_MS = 86_400_000
 _STATISTICS = ("mean", "std", "min", "max", "last", "count", "slope")
 CONFIGURATION = f"""\

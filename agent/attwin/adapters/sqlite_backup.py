@@ -53,6 +53,7 @@ def back_up(database: Path, copy: Path, progress: Callable[[int, int], object]) 
 def restore_copy(copy: Path, database: Path) -> Path | None:
     """Put a copy in the place of a database that no agent uses; return where the old one was set aside.
 
+    A copy that an earlier version made is brought up to date at the next start.
     The copy gets a new store id: its messages must not be taken for those that were sent after it was made.
 
     Raises:
@@ -62,7 +63,7 @@ def restore_copy(copy: Path, database: Path) -> Path | None:
         raise StoreError(f"{copy}: no such backup")
     if database.exists() and copy.samefile(database):
         raise StoreError(f"{copy}: is the database itself")
-    with reader(copy) as source:
+    with reader(copy, older=True) as source:
         _demand_whole(source, copy)
         lock = lock_database(database)
         aside = None

@@ -1,6 +1,7 @@
 """Opening ``twin.db``: settings of the connection, schema, and the one writer's lock."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attwin.adapters.durable import make
+from attwin.adapters.sqlite_checksums import drop_damaged_rows
 from attwin.adapters.sqlite_salvage import (
     as_text,
     finish,
@@ -23,7 +25,8 @@ from attwin.adapters.sqlite_salvage import (
 )
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
-_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep", "m003_merged_position")
+_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep", "m003_merged_position", "m004_state_checksums")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PRAGMAS = """
 pragma journal_mode = wal;
 pragma busy_timeout = 5000;
@@ -85,12 +88,16 @@ def open_writer(path: Path, *, durability: str) -> Opened:
         connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
         salvaged = salvage(aside, connection) if aside else None
         finish(path)
-    except (sqlite3.Error, StoreError) as error:
+        drop_damaged_rows(connection)
+    except (sqlite3.Error, StoreError, OSError) as error:
         if connection:
             connection.close()
         os.close(lock)
         if isinstance(error, StoreError):
             raise
+        if isinstance(error, OSError):
+            kind = StoreStalledError if error.errno in _FULL else StoreError
+            raise kind(f"{path}: cannot be set aside: {error}") from error
         if not ours:
             raise StoreError(f"{path}: not a usable database: {error}") from error
         raise as_store_error(error, path) from error
@@ -126,8 +133,12 @@ def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 @contextmanager
-def reader(path: Path) -> Iterator[sqlite3.Connection]:
+def reader(path: Path, *, older: bool = False) -> Iterator[sqlite3.Connection]:
     """Open the database read-only, for as long as the context lasts.
+
+    Args:
+        path: The file.
+        older: Whether it may be of an older schema.
 
     Raises:
         StoreError: There is none, it is of another schema, or it is not a database that can be read.
@@ -139,10 +150,12 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
     address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
     try:
         with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
+            connection.text_factory = as_text
             connection.execute("pragma query_only = on")
             connection.execute("pragma busy_timeout = 5000")
             _refuse_newer(connection, path)
-            _refuse_older(connection, path)
+            if not older:
+                _refuse_older(connection, path)
             yield connection
     except sqlite3.Error as error:
         raise StoreError(f"{path}: cannot be read: {error}") from error

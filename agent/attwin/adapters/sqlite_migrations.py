@@ -158,6 +158,11 @@ drop index journal_plain;
 insert into meta select 'merged_journal_id', cast(coalesce(max(id), 0) as text) from journal where merged = 1;
 """
 
+_M004 = """
+alter table state add column checksum blob not null default x'';
+alter table attention add column checksum blob not null default x'';
+"""
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -175,6 +180,12 @@ def m002_upkeep(db: Database) -> None:
 def m003_merged_position(db: Database) -> None:
     """Write less a commit: where merging stands is a position."""
     _run(db, _M003)
+
+
+@MIGRATIONS()
+def m004_state_checksums(db: Database) -> None:
+    """Let flipped bits be noticed in the current state."""
+    _run(db, _M004)
 
 
 def _run(db: Database, script: str) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from attwin.adapters.durable import sync
+from attwin.adapters.sqlite_first_page import kept, put_back, rebuild_first_page
 from attwin.core.audit import LOST, Sum, sums_of
 from attwin.core.journal import decode
 
@@ -23,6 +24,7 @@ _MIGRATIONS = "_sqlite_migrations"
 _ALWAYS = frozenset((_MIGRATIONS, "meta", "entities", "series", "outbox", "alerts", "audit", "journal"))
 """Tables that every version has."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NO_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE)
 _PRIMARY = 0xFF
 HIGHEST_SERIES = "highest_series"
 """The name under which ``meta`` has the highest number that a series had before a salvage."""
@@ -138,7 +140,7 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
     What cannot be read is counted as lost, so that the sums of the new database are true.
     """
     saved: dict[str, int] = {}
-    with contextlib.closing(_open(aside)) as source:
+    with contextlib.closing(_open_with_schema(aside)) as source:
         connection.execute("begin immediate")
         for table in (*_SMALL, *_LARGE):
             for columns, rows in _parts(source, connection, table):
@@ -159,7 +161,7 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
     # numbers of the journal may be given again from where its rows end now
     connection.execute(
         "update meta set value = cast(min(cast(value as integer), (select coalesce(max(id), 0) from journal)) as text) "
-        "where name in ('audited_journal_id', 'rolled_journal_id', 'merged_journal_id')"
+        "where name in ('audited_journal_id', 'rolled_journal_id', 'merged_journal_id', 'regrouped_journal_id')"
     )
     connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
     for found in read_sums(connection):
@@ -199,16 +201,50 @@ def _unfinished(path: Path) -> Path:
 
 
 def _open(aside: Path) -> sqlite3.Connection:
-    """Open a damaged database as well as it goes: with its log where that can be read."""
+    """Open a damaged database as well as it goes: with its log where that can be read.
+
+    Raises:
+        sqlite3.Error: The disk is full, and without space the log is not read.
+    """
     for options in ("mode=rw", "immutable=1"):
         connection = sqlite3.connect(f"{aside.absolute().as_uri()}?{options}", uri=True, isolation_level=None)
         connection.text_factory = as_text
-        # a damaged schema can make the message of an error that is no text
-        with contextlib.suppress(sqlite3.Error, UnicodeError):
+        try:
             connection.execute("select count(*) from sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            connection.close()
+            if getattr(error, "sqlite_errorcode", 0) in _NO_SPACE:
+                raise
+        except UnicodeError:
+            # a damaged schema can make the message of an error that is no text
+            connection.close()
+        else:
+            return connection
+    return sqlite3.connect(":memory:")
+
+
+def _open_with_schema(aside: Path) -> sqlite3.Connection:
+    """Open a damaged database, with a new first page where only that one leads to the schema that was noted."""
+    connection = _open(aside)
+    if _is_its_schema(connection):
+        return connection
+    connection.close()
+    if rebuild_first_page(aside):
+        connection = _open(aside)
+        if _is_its_schema(connection):
+            log.error("store=%s state=mended problem='its first page was damaged' kept=%s", aside, kept(aside))
             return connection
         connection.close()
-    return sqlite3.connect(":memory:")
+        put_back(aside)
+    return _open(aside)
+
+
+def _is_its_schema(connection: sqlite3.Connection) -> bool:
+    """Return whether the schema is the one that was noted."""
+    with contextlib.suppress(sqlite3.Error, UnicodeError):
+        noted = connection.execute("select value from meta where name = 'schema'").fetchone()
+        return bool(noted) and noted[0] == schema_checksum(connection)
+    return False
 
 
 def _parts(

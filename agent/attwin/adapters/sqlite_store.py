@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attwin.adapters.arrays import pack_planes, unpack_planes
+from attwin.adapters.sqlite_checksums import row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
 from attwin.adapters.sqlite_salvage import HIGHEST_SERIES
 from attwin.adapters.sqlite_upkeep import DROPPED, EXPIRED, Keep, Upkeep
@@ -601,15 +602,17 @@ class SqliteStore:
             [QUALITY_WORDS[q] for q in quality[places].tolist()],
             strict=True,
         )
-        self._connection.executemany("insert or replace into state values (?, ?, ?, ?)", rows)
+        self._connection.executemany(
+            "insert or replace into state values (?, ?, ?, ?, ?)", [(*row, row_checksum(*row)) for row in rows]
+        )
         score_ms, score = arrays["twin.score_ms"], arrays["twin.score"]
         scored = np.flatnonzero(score_ms[: len(self._catalogue)] != NEVER_MS)
+        scores = [
+            (int(self._catalogue.entity_key[e]), int(score_ms[e]), float(score[e]), missing_names(e))
+            for e in scored.tolist()
+        ]
         self._connection.executemany(
-            "insert or replace into attention values (?, ?, ?, ?)",
-            [
-                (int(self._catalogue.entity_key[e]), int(score_ms[e]), float(score[e]), missing_names(e))
-                for e in scored.tolist()
-            ],
+            "insert or replace into attention values (?, ?, ?, ?, ?)", [(*row, row_checksum(*row)) for row in scores]
         )
 
 

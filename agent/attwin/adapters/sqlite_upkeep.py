@@ -1,9 +1,10 @@
-"""What the one writer does between rounds: roll up, merge, forget what is old, keep within the budget.
+"""What the one writer does between rounds: roll up, merge, forget what is old, keep within the budget, check.
 
 Each call is one slice of at most a few thousand readings in one transaction, so that a round never waits long. What is
 forgotten is counted in the transaction that forgets it.
 """
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Callable
@@ -13,19 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from attwin.core.journal import Segment, decode, encode_sorted, joined_segments, shifted
+from attwin.adapters.sqlite_checking import JournalCheck
+from attwin.adapters.sqlite_journal import MOST_ROWS, JournalTable
+from attwin.adapters.sqlite_merging import Merging
+from attwin.core.journal import Segment, joined_segments
 from attwin.core.rollup import roll_up
 from attwin.core.types import Quality
 
 _MOST_ROLLED = 4_000
-_MOST_MERGED = 20_000
+_MOST_DROPPED = 20_000
 """Readings a slice of each sort; about 10 ms."""
-_MOST_ROWS = 200
-_MERGE_AFTER_MS = 3_600_000
-_HOUR_MS = 3_600_000
 _VACUUM_PAGES = 64
 _EXPIRY_EVERY_MS = 60_000
-EXPIRED, DROPPED, _DAMAGED = "expired", "dropped for space", "damaged"
+EXPIRED, DROPPED = "expired", "dropped for space"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,9 @@ class Upkeep:
         self._transaction = transaction
         self._path = path
         self._keep = keep
+        self._journal = JournalTable(connection)
+        self._merging = Merging(connection, transaction, self._journal)
+        self._check = JournalCheck(connection, transaction, self._journal)
         self._next_expiry_ms = 0
 
     def work(self, *, now_ms: int, times_are_final: bool) -> bool:
@@ -103,15 +107,19 @@ class Upkeep:
             now_ms: The gateway's clock; while it is not trusted nothing expires.
             times_are_final: Whether the times of the newest readings are right.
         """
-        if times_are_final and (self._roll_up() or self._expire(now_ms) or self._merge(now_ms)):
+        if times_are_final and (self._roll_up() or self._expire(now_ms) or self._merging.work(now_ms)):
             return True
-        return self._is_too_large() and self._drop_oldest()
+        if self._is_too_large() and self._drop_oldest():
+            return True
+        # no hurry: a slice each time when nothing else is due
+        self._check.work(now_ms)
+        return False
 
     def _roll_up(self) -> bool:
         """Add the next segments before the snapshot's position to the roll-ups."""
-        rows = self._slice(
+        rows = self._journal.slice(
             "journal.id > ? and journal.id <= (select max(journal_id) from snapshot)",
-            (self._position("rolled"),),
+            (self._journal.position("rolled"),),
             most=_MOST_ROLLED,
         )
         if not rows:
@@ -120,7 +128,7 @@ class Upkeep:
         with self._transaction():
             if segments:
                 self._add_rollups(joined_segments(segments))
-            self._move("rolled", rows[-1][0])
+            self._journal.move("rolled", rows[-1][0])
         return True
 
     def _add_rollups(self, segment: Segment) -> None:
@@ -139,47 +147,6 @@ class Upkeep:
             zip(*(column.tolist() for column in columns), strict=True),
         )
 
-    def _merge(self, now_ms: int) -> bool:
-        """Merge the oldest plain segments of one hour and one boot that are an hour old."""
-        merged = self._position("merged")
-        seen = min(self._position("audited"), self._position("rolled"))
-        first = self._connection.execute(
-            "select id, created_ms, boot from journal where id > ? and id <= ? order by id limit 1", (merged, seen)
-        ).fetchone()
-        if first is None or first[1] > now_ms - _MERGE_AFTER_MS:
-            return False
-        number, created_ms, boot = first
-        hour_ends_ms = created_ms - created_ms % _HOUR_MS + _HOUR_MS
-        rows = self._slice(
-            "journal.id >= ? and journal.id <= ? and boot = ? and created_ms < ?",
-            (number, seen, boot, hour_ends_ms),
-            most=_MOST_MERGED,
-            shift=False,
-        )
-        segments = [segment for _, segment in rows if segment is not None]
-        held = sum(self._number(f"select readings from journal where id = {row}") for row, _ in rows)
-        lost = held - sum(len(segment.series_key) for segment in segments)
-        # the newest number stays: numbers of the journal are never given twice
-        *others, newest = [row for row, _ in rows]
-        with self._transaction():
-            self._connection.executemany("delete from journal where id = ?", [(row,) for row in others])
-            everything = joined_segments(segments) if segments else None
-            self._connection.execute(
-                "update journal set merged = 1, counts = '[]', deliveries = x'', created_ms = ?, readings = ?, "
-                "body = ?, first_ms = ?, last_ms = ? where id = ?",
-                (
-                    created_ms,
-                    len(everything.series_key) if everything else 0,
-                    encode_sorted(everything) if everything else b"",
-                    int(everything.time_ms.min()) if everything else None,
-                    int(everything.time_ms.max()) if everything else None,
-                    newest,
-                ),
-            )
-            self._move("merged", newest)
-            self._count(_DAMAGED, lost)
-        return True
-
     def _expire(self, now_ms: int) -> bool:
         """Forget the oldest rows that nobody asked to keep longer."""
         keep = self._keep
@@ -189,16 +156,16 @@ class Upkeep:
             return False
         for statement, limit_ms in _EXPIRY:
             with self._transaction():
-                if self._connection.execute(statement, (now_ms - limit_ms(keep), _MOST_ROWS)).rowcount:
+                if self._connection.execute(statement, (now_ms - limit_ms(keep), MOST_ROWS)).rowcount:
                     return True
         self._next_expiry_ms = now_ms + _EXPIRY_EVERY_MS
         return False
 
     def _is_too_large(self) -> bool:
         """Return whether the file is over its budget, or the disk under its floor; free pages are given back first."""
-        free_pages = self._number("pragma freelist_count")
-        page_bytes = self._number("pragma page_size")
-        used = (self._number("pragma page_count") - free_pages) * page_bytes
+        free_pages = self._journal.number("pragma freelist_count")
+        page_bytes = self._journal.number("pragma page_size")
+        used = (self._journal.number("pragma page_count") - free_pages) * page_bytes
         disk = os.statvfs(self._path.parent)
         disk_is_low = disk.f_bavail * disk.f_frsize < self._keep.free_bytes
         if disk_is_low and free_pages > _VACUUM_PAGES:
@@ -212,7 +179,7 @@ class Upkeep:
             return True
         for statement, _ in _EXPIRY[:2]:
             with self._transaction():
-                if self._connection.execute(statement, (2**62, _MOST_ROWS)).rowcount:
+                if self._connection.execute(statement, (2**62, MOST_ROWS)).rowcount:
                     return True
         return False
 
@@ -223,50 +190,14 @@ class Upkeep:
             f"(select min(cast(value as integer)) from meta where name in ({seen_by})) "
             "and id < (select max(id) from journal) order by id limit ?) as journal "
             "left join boots on boot = boots.id where created_ms + coalesce(shift_ms, 0) < ?",
-            (_MOST_ROWS, before_ms),
+            (MOST_ROWS, before_ms),
         ).fetchall()
         if not rows:
             return False
+        # what is deleted is overwritten with zeros, so a slice is bounded by what the rows hold, too
+        sums = itertools.accumulate(readings for _, readings in rows)
+        rows = rows[: max(1, sum(held <= _MOST_DROPPED for held in sums))]
         with self._transaction():
             self._connection.executemany("delete from journal where id = ?", [(number,) for number, _ in rows])
-            self._count(reason, sum(readings for _, readings in rows))
+            self._journal.count(reason, sum(readings for _, readings in rows))
         return True
-
-    def _slice(
-        self, condition: str, parameters: tuple[int, ...], *, most: int, shift: bool = True
-    ) -> list[tuple[int, Segment | None]]:
-        """Return the next segments, None for a damaged or an empty one, until there are enough readings."""
-        found: list[tuple[int, Segment | None]] = []
-        readings = 0
-        for number, count, body, shift_ms in self._connection.execute(
-            "select journal.id, readings, body, coalesce(shift_ms, 0) from journal left join boots on boot = boots.id "
-            f"where {condition} order by journal.id limit ?",
-            (*parameters, _MOST_ROWS),
-        ):
-            readings += count
-            if found and readings > most:
-                break
-            try:
-                segment = decode(body) if count else None
-            except ValueError:
-                segment = None
-            found.append((number, shifted(segment, shift_ms if shift else 0) if segment else None))
-        return found
-
-    def _position(self, what: str) -> int:
-        """Return up to which number the journal has been through ``audited``, ``rolled`` or ``merged``."""
-        return self._number(f"select cast(value as integer) from meta where name = '{what}_journal_id'")
-
-    def _move(self, what: str, number: int) -> None:
-        self._connection.execute(f"update meta set value = ? where name = '{what}_journal_id'", (str(number),))
-
-    def _count(self, reason: str, readings: int) -> None:
-        if readings:
-            self._connection.execute(
-                "insert into audit values ('store', ?, '', ?) on conflict do update set count = count + excluded.count",
-                (reason, readings),
-            )
-
-    def _number(self, query: str) -> int:
-        row = self._connection.execute(query).fetchone()
-        return int(row[0] or 0) if row else 0

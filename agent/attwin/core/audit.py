@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-UPSTREAM, STORE = "upstream", "store"
+UPSTREAM, STORE, STATE = "upstream", "store", "state"
 """Names among the counters that are no source of readings."""
 LOST = "lost in a damaged file"
 
@@ -55,6 +55,8 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
     for source, name, reason, count in counters:
         counts[source][f"{name}({reason})" if reason and source != UPSTREAM else name] += count
     upstream, store = counts.pop(UPSTREAM, {}), counts.pop(STORE, {})
+    # rows of the current state are made of the readings, which are accounted for without them
+    counts.pop(STATE, None)
     sums = []
     for source, found in sorted(counts.items()):
         sums.append(_sum(source, "messages received", found, "messages_"))

@@ -1,7 +1,8 @@
 """A segment of the journal: stored readings as compressed columns.
 
-A commit writes a plain segment, in order of arrival. Upkeep merges many of them into a sorted one: by series, each in
-order of time, in blocks with an index, so that the history of one series is read without most of the others.
+A commit writes a plain segment, in order of arrival. Upkeep merges many of them into a sorted one, and many sorted ones
+into a larger one: by series, each in order of time, in blocks with an index, so that the history of one series is read
+without most of the others.
 
 Plain, little endian: version 3 u8, width of a time u8, form of the values u8, count u32, first time i64; then zlib of
 the columns, each as planes (all lowest bytes, then all second ones): series key less that of the reading before i32,
@@ -14,9 +15,10 @@ segment.
 Before them there were version 1, plain without planes and differences, and version 2, sorted with a block a series.
 """
 
+import itertools
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,10 +35,15 @@ _FAST = 1
 _BLOCK = np.dtype([("first_key", "<i8"), ("last_key", "<i8"), ("size", "<u4")])
 _OLD_RUN = np.dtype([("series_key", "<i8"), ("count", "<u4"), ("size", "<u4")])
 _BLOCK_READINGS = 4_096
+_BLOCKS_ORDERED = 4
+"""How many blocks are put in order at a time; only a series with more readings takes more."""
 _FORMS = {4: "<f4", 8: "<f8", 16: "<i4", 17: "<i4", 18: "<i4", 19: "<i4"}
 """How values are stored, by the form's number; from 16 on it is the power of ten more."""
 _FIRST_DECIMAL = 16
 _LARGEST_I4 = 2**31 - 1
+
+Block = tuple[int, int, bytes]
+"""The first and the last series of a block, and its bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,14 +111,41 @@ def encode(segment: Segment) -> bytes:
 
 def encode_sorted(segment: Segment) -> bytes:
     """Return the bytes of a sorted segment."""
-    ordered = segment.rows(np.lexsort((segment.time_ms, segment.series_key)))
+    ordered = by_series(segment)
     starts = range(0, len(ordered.series_key), _BLOCK_READINGS)
-    blocks = [ordered.rows(slice(start, start + _BLOCK_READINGS)) for start in starts]
-    bodies = [encode(block) for block in blocks]
-    index = np.array(
-        [(b.series_key[0], b.series_key[-1], len(body)) for b, body in zip(blocks, bodies, strict=True)], _BLOCK
-    )
-    return _SORTED_HEAD.pack(_SORTED, len(blocks)) + index.tobytes() + b"".join(bodies)
+    return sorted_body([_block(ordered.rows(slice(start, start + _BLOCK_READINGS))) for start in starts])
+
+
+def by_series(segment: Segment) -> Segment:
+    """Return the readings sorted by series, each in order of time."""
+    return segment.rows(np.lexsort((segment.time_ms, segment.series_key)))
+
+
+def sorted_blocks(parts: Sequence[Segment]) -> Iterator[Block]:
+    """Yield the blocks of one sorted segment of several, ordering a few thousand readings at a time.
+
+    Args:
+        parts: Each sorted as by ``by_series``.
+    """
+    keys = np.sort(np.concatenate([part.series_key for part in parts]), kind="stable") if parts else _NOTHING.series_key
+    lows = np.unique(keys[:: _BLOCKS_ORDERED * _BLOCK_READINGS]).tolist()
+    for low, high in itertools.pairwise([*lows, np.iinfo(np.int64).max]):
+        found = [part.rows(slice(*np.searchsorted(part.series_key, (low, high)).tolist())) for part in parts]
+        ordered = by_series(joined_segments(found))
+        count = len(ordered.series_key)
+        blocks = -(-count // _BLOCK_READINGS)
+        for i in range(blocks):
+            yield _block(ordered.rows(slice(i * count // blocks, (i + 1) * count // blocks)))
+
+
+def sorted_body(blocks: Sequence[Block]) -> bytes:
+    """Return the bytes of the sorted segment with these blocks, in their order."""
+    index = np.array([(first, last, len(body)) for first, last, body in blocks], _BLOCK)
+    return _SORTED_HEAD.pack(_SORTED, len(blocks)) + index.tobytes() + b"".join(body for _, _, body in blocks)
+
+
+def _block(readings: Segment) -> Block:
+    return int(readings.series_key[0]), int(readings.series_key[-1]), encode(readings)
 
 
 def decode(body: bytes, series_key: int | None = None) -> Segment:
@@ -124,11 +158,8 @@ def decode(body: bytes, series_key: int | None = None) -> Segment:
     Raises:
         ValueError: ``body`` is not a segment.
     """
-    try:
-        version = body[0]
-        segment = _decode_sorted(body, series_key) if version in (_SORTED, _OLD_SORTED) else _decode_plain(body)
-    except (struct.error, zlib.error, TypeError, IndexError, KeyError) as error:
-        raise ValueError(f"not a journal segment: {error!r}") from error
+    found = list(parts_of(body, series_key))
+    segment = found[0] if len(found) == 1 else joined_segments(found) if found else _NOTHING
     return segment if series_key is None else segment.rows(np.flatnonzero(segment.series_key == series_key))
 
 
@@ -138,6 +169,25 @@ def _steps(column: NDArray[np.int64], start: int) -> NDArray[np.int64]:
     steps[1:] -= column[:-1]
     steps[:1] -= start
     return steps
+
+
+def parts_of(body: bytes, series_key: int | None = None) -> Iterator[Segment]:
+    """Yield a segment part by part, as it is stored: a plain one whole, a sorted one block by block.
+
+    Args:
+        body: The bytes.
+        series_key: Only the blocks that may hold readings of this series.
+
+    Raises:
+        ValueError: ``body`` is not a segment.
+    """
+    try:
+        if body[0] in (_SORTED, _OLD_SORTED):
+            yield from _blocks_of(body, series_key)
+        else:
+            yield _decode_plain(body)
+    except (struct.error, zlib.error, TypeError, IndexError, KeyError, OverflowError) as error:
+        raise ValueError(f"not a journal segment: {error!r}") from error
 
 
 def _stored_values(value: NDArray[np.float64]) -> tuple[int, NDArray[np.generic]]:
@@ -157,7 +207,7 @@ def _stored_values(value: NDArray[np.float64]) -> tuple[int, NDArray[np.generic]
     return 8, value.astype("<f8")
 
 
-def _decode_sorted(body: bytes, series_key: int | None) -> Segment:
+def _blocks_of(body: bytes, series_key: int | None) -> Iterator[Segment]:
     version, count = _SORTED_HEAD.unpack_from(body)
     index = np.frombuffer(body, _BLOCK if version == _SORTED else _OLD_RUN, count, _SORTED_HEAD.size)
     ends = _SORTED_HEAD.size + index.nbytes + np.cumsum(index["size"], dtype=np.int64)
@@ -169,8 +219,11 @@ def _decode_sorted(body: bytes, series_key: int | None) -> Segment:
         if series_key is None
         else np.flatnonzero((index[first] <= series_key) & (series_key <= index[last]))
     )
-    found = [_decode_plain(body[int(ends[i]) - int(index["size"][i]) : int(ends[i])]) for i in chosen.tolist()]
-    return joined_segments(found) if found else _decode_plain(encode(_NOTHING))
+    for i in chosen.tolist():
+        block = _decode_plain(body[int(ends[i]) - int(index["size"][i]) : int(ends[i])])
+        if (block.series_key[0], block.series_key[-1]) != (index[first][i], index[last][i]):
+            raise ValueError("a journal segment whose index does not say what its blocks hold")
+        yield block
 
 
 def _decode_plain(body: bytes) -> Segment:
@@ -189,7 +242,8 @@ def _decode_plain(body: bytes) -> Segment:
         series_key=key.astype(np.int64),
         time_ms=time_ms.astype(np.int64) + start,
         value=value.astype(np.float64) / decimal,
-        quality=quality,
+        # a copy, or the readings would hold all of `raw`
+        quality=quality.astype(np.uint8),
         reason=reason.astype(np.uint16),
     )
 
@@ -203,6 +257,8 @@ def _columns(
     for kind in ("<i4", time, value, "u1", "<u2"):
         columns.append(read(raw, np.dtype(kind), count, at))
         at += columns[-1].nbytes
+    if at != len(raw):
+        raise ValueError(f"a journal segment of {len(raw)} bytes of columns, of which it counts {at}")
     return columns
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import alert_drafts, health_draft, twin_draft
-from attwin.core.types import Reason, RejectReason, SuppressReason, joined
+from attwin.core.types import RejectReason, SuppressReason, joined
 from attwin.ports import (
     AlertChange,
     AlertLog,
@@ -107,10 +107,11 @@ class Agent:
         self._health_every_ms = health_every_ms
         self._forget_after_ms = forget_after_ms
         self._lasting = lasting
-        self._heard_ms = np.zeros(0, np.int64)
+        self._has_heard = False
         self._next_tick_ms = self._next_health_ms = self._care_from_ms = self._upkeep_from_ms = now
         self._next_snapshot_ms = now + _SNAPSHOT_MS
         twin.staleness.expect(np.flatnonzero(twin.time_ms[: twin.catalogue.series_count] != NEVER_MS), 0)
+        twin.staleness.expect_entities(np.array(twin.catalogue.live(), np.int64), 0)
 
     @property
     def totals(self) -> Counter[tuple[str, str, str]]:
@@ -283,14 +284,8 @@ class Agent:
 
     def _hear(self, ingested: Ingested) -> None:
         """Note which series and entities were heard now, which of them have gone silent, and answer the sensors."""
-        now, catalogue = self.clock.monotonic_ms(), self.twin.catalogue
-        fresh = (ingested.batch.reason & Reason.RETAINED) == 0
-        self.twin.staleness.hear(ingested.batch.series[fresh], now - self._started_ms)
-        # one that was known before the start counts from there
-        if len(self._heard_ms) < len(catalogue):
-            missing = len(catalogue) - len(self._heard_ms)
-            self._heard_ms = np.concatenate([self._heard_ms, np.full(missing, now)])
-        self._heard_ms[catalogue.series_entity[ingested.batch.series]] = now
+        self.twin.hear(ingested.batch, self.clock.monotonic_ms() - self._started_ms)
+        self._has_heard |= len(ingested.batch) > 0
         if ingested.silent:
             self.twin.staleness.silence(ingested.silent)
             self._tell_stale(np.array(ingested.silent))
@@ -444,11 +439,14 @@ class Agent:
 
     def _forget_silent(self) -> None:
         """Forget learned entities that have been silent for long, by the clock that never jumps."""
-        oldest = self.clock.monotonic_ms() - self._forget_after_ms
+        # what nobody at all was heard of is the broker's silence
+        if not self._has_heard:
+            return
+        now_ms = self.clock.monotonic_ms() - self._started_ms
         catalogue = self.twin.catalogue
         for entity in catalogue.live():
             name = catalogue.entity_ids[entity]
-            if entity >= len(self._heard_ms) or self._heard_ms[entity] >= oldest or name in self._lasting:
+            if self.twin.staleness.silent_for_ms(entity, now_ms) <= self._forget_after_ms or name in self._lasting:
                 continue
             ended = [facts for facts in self.book.active.values() if facts.entity == name]
             self._announce([self.book.end(facts, now_ms=self.clock.now_ms()) for facts in ended])
@@ -459,7 +457,6 @@ class Agent:
             self._ingest.routes.forget(entity)
             self.twin.forget(entity)
             self._publisher.forget(entity)
-            self._heard_ms[entity] = self.clock.monotonic_ms()
             log.info("entity=%s state=forgotten", name)
 
     def _snapshot(self) -> None:

@@ -166,6 +166,17 @@ class Twin:
             transitions=transitions,
         )
 
+    def hear(self, batch: ReadingBatch, now_ms: int) -> None:
+        """Note which series and entities were heard.
+
+        Args:
+            batch: What was heard, whatever became of it.
+            now_ms: The monotonic clock, since the start.
+        """
+        fresh = (batch.reason & Reason.RETAINED) == 0
+        self.staleness.hear(batch.series[fresh], now_ms)
+        self.staleness.hear_entities(self.catalogue.series_entity[batch.series], now_ms)
+
     def replay(self, stored: ReadingBatch) -> tuple[list[Scores], list[Transition]]:
         """Apply readings that were stored before, as ``take`` did."""
         # what was taken while the clock was not trusted may lie ahead of it
@@ -270,7 +281,7 @@ class Twin:
         self._make_room_for_entities()
         self._recent.forget(series)
         self._history.forget(series)
-        self.staleness.forget(series)
+        self.staleness.forget(series, entity)
         self._windows.forget(series)
         grid = self._grids.get(int(self.catalogue.entity_kind[entity]))
         if grid:
@@ -301,6 +312,7 @@ class Twin:
             "recent": self._recent.dump(),
             "history": self._history.dump(),
             "windows": self._windows.dump(),
+            "staleness": self.staleness.dump(),
         }
         parts |= {f"grid{kind}": grid.dump() for kind, grid in self._grids.items()}
         parts |= {_rule_part(r.rule): {"state": r.state, "since_ms": r.since_ms} for r in self.rules}
@@ -327,6 +339,12 @@ class Twin:
         self._recent.load(parts["recent"])
         self._history.load(parts["history"])
         self._windows.load(parts["windows"])
+        # a snapshot of an earlier version has none
+        if "staleness" in parts:
+            self.staleness.load(parts["staleness"])
+            for place in range(len(self.catalogue)):
+                if not self.catalogue.entity_ids[place]:
+                    self.staleness.forget(self.catalogue.series_of(place), place)
         for kind, grid in self._grids.items():
             grid.load(parts[f"grid{kind}"])
         for states in self.rules:

@@ -138,16 +138,10 @@ def rehearse(settings: Settings, messages: Sequence[tuple[str, bytes]], *, now_m
     recent, readings, rejected = Recent(), 0, Counter[str]()
     for start in range(0, len(messages), _MOST_AT_ONCE):
         part = messages[start : start + _MOST_AT_ONCE]
-        found = ingest.decode(
-            Messages(
-                topics=[topic.encode() for topic, _ in part],
-                payloads=[payload for _, payload in part],
-                lengths=[len(payload) for _, payload in part],
-                flags=[0] * len(part),
-                packet_ids=[0] * len(part),
-            ),
-            now_ms=now_ms,
-        )
+        arrived = Messages()
+        for topic, payload in part:
+            arrived.add(topic.encode(), payload, length=len(payload), flags=0, packet_id=0)
+        found = ingest.decode(arrived, now_ms=now_ms)
         repeated = recent.duplicates(found.batch, np.zeros(len(found.batch), np.bool_))
         recent.remember(found.batch.where(~repeated))
         readings += int((~repeated).sum())

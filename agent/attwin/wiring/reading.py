@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attwin.adapters.control_socket import ask, control_path
+from attwin.adapters.sqlite_checksums import is_whole
 from attwin.adapters.sqlite_database import reader
 from attwin.core.errors import AgentAwayError, DataError, StoreError
 from attwin.runtime.commands import MOST_REPLAYED
@@ -13,12 +14,15 @@ CONTROL, GATEWAY, ZONE = "control_socket", "gateway", "zone"
 """The names under which the agent tells where it listens, what it is called, and by which clock its site lives."""
 
 _TWINS = """
-select e.id, e.name as entity, e.kind as kind, s.score as attention, s.time_ms as attention_ms, s.missing as missing
+select e.id, e.name as entity, e.kind as kind, s.score as attention, s.time_ms as attention_ms, s.missing as missing,
+    s.checksum as checksum
 from entities e left join attention s on s.entity_id = e.id
 where e.forgotten_ms is null order by e.name
 """
+_ATTENTION = ("attention_ms", "attention", "missing")
 _STATE = """
-select series.metric, state.value, state.time_ms from state join series on series.id = state.series_id
+select series.metric, state.series_id, state.time_ms, state.value, state.quality, state.checksum
+from state join series on series.id = state.series_id
 where series.entity_id = ?
 """
 _REJECTS = """
@@ -201,8 +205,18 @@ def _stored_twins(database: Path) -> list[dict[str, object]]:
         names = [column[0] for column in found.description]
         twins = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
         for twin in twins:
-            for metric, value, time_ms in connection.execute(_STATE, (twin.pop("id"),)):
-                twin |= {metric: value, f"{metric}_ms": time_ms}
+            key, checksum = twin.pop("id"), twin.pop("checksum")
+            damaged = []
+            if checksum and not is_whole(checksum, key, *(twin[name] for name in _ATTENTION)):
+                damaged.append("attention")
+                twin.update(dict.fromkeys(_ATTENTION))
+            for metric, series, time_ms, value, quality, own_checksum in connection.execute(_STATE, (key,)):
+                if is_whole(own_checksum, series, time_ms, value, quality):
+                    twin |= {metric: value, f"{metric}_ms": time_ms}
+                else:
+                    damaged.append(metric)
+            if damaged:
+                twin["damaged"] = damaged
             rows = connection.execute(
                 "select rule from alerts where state = 'active' and entity = ?", (twin["entity"],)
             )

@@ -71,14 +71,18 @@ def _replay(store: SqliteStore, twin: Twin, names: Sequence[str], clock: Clock) 
     store.load_entities({name: index for index, name in enumerate(names)}, arrays, now_ms=clock.now_ms())
     if not twin.load(arrays):
         position = store.recent_position(clock.now_ms())
-    _play(store, twin, position)
+    _play(store, twin, position, at_start=True)
 
 
-def _play(store: SqliteStore, twin: Twin, position: int) -> None:
+def _play(store: SqliteStore, twin: Twin, position: int, *, at_start: bool = False) -> None:
     count = twin.catalogue.series_count
     place_of = {int(key): place for place, key in enumerate(twin.catalogue.series_key[:count])}
     for segment in store.segments_after(position):
-        scores, _ = twin.replay(_as_batch(segment, place_of))
+        batch = _as_batch(segment, place_of)
+        scores, _ = twin.replay(batch)
+        if at_start:
+            # after the snapshot, which says for how long each had been silent by then
+            twin.hear(batch, 0)
         for made in scores:
             twin.note_scores(made)
 

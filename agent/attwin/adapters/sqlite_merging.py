@@ -1,0 +1,176 @@
+"""Merging the journal, twice: commits to sorted segments, then the sorted segments of an hour to a few large ones.
+
+The first time takes what one slice can decode, sort and encode. The second time takes many slices: it reads, orders and
+encodes a part at a time in memory, and replaces what it read in one transaction at its end, so a reading is written
+three times in all. A kill in between costs the work, nothing else.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from attwin.adapters.sqlite_journal import JournalTable
+from attwin.core.journal import (
+    Block,
+    Segment,
+    by_series,
+    decode,
+    encode_sorted,
+    joined_segments,
+    sorted_blocks,
+    sorted_body,
+)
+
+_MOST_MERGED = 20_000
+"""Readings that are merged in a slice the first time, or decoded in one the second time; about 10 ms."""
+_MOST_REGROUPED = 2**17
+"""Readings of a segment that was merged twice; 4 MB while they are in memory."""
+_BLOCKS_A_SLICE = 4
+_MERGE_AFTER_MS = 3_600_000
+_HOUR_MS = 3_600_000
+_ONCE, _TWICE = 1, 2
+"""What the column ``merged`` says."""
+
+
+class Merging:
+    """Merges segments of one hour and one boot. Belongs to the writer."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        transaction: Callable[[], AbstractContextManager[None]],
+        journal: JournalTable,
+    ) -> None:
+        self._connection = connection
+        self._transaction = transaction
+        self._journal = journal
+        self._regrouping: Iterator[None] = iter(())
+        self._waits_at = -1
+
+    def work(self, now_ms: int) -> bool:
+        """Do one slice; return whether there was anything to do."""
+        return self._merge(now_ms) or self._regroup()
+
+    def _merge(self, now_ms: int) -> bool:
+        """Merge the oldest plain segments of one hour and one boot that are an hour old."""
+        merged = self._journal.position("merged")
+        seen = min(self._journal.position("audited"), self._journal.position("rolled"))
+        first = self._connection.execute(
+            "select id, created_ms, boot from journal where id > ? and id <= ? order by id limit 1", (merged, seen)
+        ).fetchone()
+        if first is None or first[1] > now_ms - _MERGE_AFTER_MS:
+            return False
+        number, created_ms, boot = first
+        rows = self._journal.slice(
+            "journal.id >= ? and journal.id <= ? and boot = ? and created_ms < ?",
+            (number, seen, boot, _hour_end(created_ms)),
+            most=_MOST_MERGED,
+            shift=False,
+        )
+        segments = [segment for _, segment in rows if segment is not None]
+        everything = joined_segments(segments) if segments else None
+        body = encode_sorted(everything) if everything else b""
+        with self._transaction():
+            self._replace([row for row, _ in rows], body, segments, level=_ONCE)
+            self._journal.move("merged", rows[-1][0])
+        return True
+
+    def _regroup(self) -> bool:
+        """Do the next slice of merging merged segments again."""
+        if next(self._regrouping, self) is None:
+            return True
+        merged = self._journal.position("merged")
+        if merged == self._waits_at:
+            return False
+        numbers = self._next_group(merged)
+        if not numbers:
+            # nothing changes before more is merged the first time
+            self._waits_at = merged
+            return False
+        self._regrouping = self._regrouped(numbers)
+        return True
+
+    def _next_group(self, merged: int) -> list[int]:
+        """Return the next segments that belong together; none until it is certain that no more will."""
+        numbers: list[int] = []
+        held, hour = 0, None
+        for number, readings, created_ms, boot in self._connection.execute(
+            "select id, readings, created_ms, boot from journal where id > ? and id <= ? order by id",
+            (self._journal.position("regrouped"), merged),
+        ):
+            held += readings
+            own_hour = (_hour_end(created_ms), boot)
+            if numbers and (own_hour != hour or held > _MOST_REGROUPED):
+                return numbers
+            numbers.append(number)
+            hour = own_hour
+        return []
+
+    def _regrouped(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Merge sorted segments into one; yield after each slice."""
+        parts: list[Segment] = []
+        waiting = 0
+        for number in numbers if len(numbers) > 1 else ():
+            found = self._connection.execute(
+                "select readings, body, merged from journal where id = ?", (number,)
+            ).fetchone()
+            if found is None:
+                # dropped for space meanwhile; what is left is looked at anew
+                return
+            readings, body, merged = found
+            waiting += readings
+            if waiting > _MOST_MERGED:
+                yield
+                waiting = readings
+            parts += _readable(body, is_sorted=bool(merged))
+        yield
+        blocks: list[Block] = []
+        for block in sorted_blocks(parts):
+            blocks.append(block)
+            if len(blocks) % _BLOCKS_A_SLICE == 0:
+                yield
+        if all(self._connection.execute("select 1 from journal where id = ?", (n,)).fetchone() for n in numbers):
+            with self._transaction():
+                if len(numbers) > 1:
+                    self._replace(numbers, sorted_body(blocks) if blocks else b"", parts, level=_TWICE)
+                self._journal.move("regrouped", numbers[-1])
+            yield
+
+    def _replace(self, numbers: Sequence[int], body: bytes, segments: Sequence[Segment], *, level: int) -> None:
+        """Put one segment in the place of several; what could not be read of them is counted."""
+        rows = [
+            self._connection.execute("select readings, created_ms from journal where id = ?", (number,)).fetchone()
+            for number in numbers
+        ]
+        count = sum(len(segment.series_key) for segment in segments)
+        # the newest number stays: numbers of the journal are never given twice
+        *others, newest = numbers
+        # what is deleted first leaves its pages to what is written then
+        self._connection.executemany("delete from journal where id = ?", [(number,) for number in others])
+        self._connection.execute(
+            "update journal set merged = ?, counts = '[]', deliveries = x'', created_ms = ?, readings = ?, body = ?, "
+            "first_ms = ?, last_ms = ? where id = ?",
+            (
+                *(level, rows[0][1], count, body),
+                min((int(segment.time_ms.min()) for segment in segments), default=None),
+                max((int(segment.time_ms.max()) for segment in segments), default=None),
+                newest,
+            ),
+        )
+        self._journal.lose(
+            sum(readings for readings, _ in rows) - count, f"journal {numbers[0]} to {newest}: not readable"
+        )
+
+
+def _hour_end(created_ms: int) -> int:
+    return int(created_ms - created_ms % _HOUR_MS + _HOUR_MS)
+
+
+def _readable(body: bytes, *, is_sorted: bool) -> list[Segment]:
+    """Return the one segment of a body, sorted; none where it is damaged or empty."""
+    try:
+        found = [decode(body)] if body else []
+    except ValueError:
+        return []
+    # a plain one is here where the clock went back within its second: the first merge passed it over
+    return found if is_sorted else [by_series(segment) for segment in found]
