@@ -420,7 +420,7 @@ def test_times_of_receipt_are_put_right_when_the_clock_is(tmp_path: Path) -> Non
 
 
 def test_the_journal_knows_what_it_holds(store: SqliteStore) -> None:
-    """By series and time, within segments of which times overlap; times of receipt as they were told then."""
+    """By series and time, within segments of which times overlap; times of receipt as they were put right."""
     store.begin_boot("this", 0, now_ms=0)
     received = np.array([Reason.RECEIVED, 0, 0], np.uint16)
     for start_ms in (0, 500):
@@ -428,7 +428,7 @@ def test_the_journal_knows_what_it_holds(store: SqliteStore) -> None:
         batch = replace(a_batch(values=[1.0] * 3, times_ms=times, series=[0, 1, 1]), reason=received)
         store.commit(Commit(now_ms=T0_MS, stored=batch, counts={("s", "x", ""): 1}))
     store.mend_times(10**9, now_ms=T0_MS)
-    asked = [(0, 0), (0, 500), (1, 0), (1, 1000), (0, 1000), (1, 77), (0, 77), (1, 10**9), (0, 499)]
+    asked = [(0, 10**9), (0, 10**9 + 500), (1, 0), (1, 1000), (0, 1000), (1, 77), (0, 77), (1, 10**9), (0, 0)]
 
     held = store.holds(
         a_batch(values=[2.0] * len(asked), times_ms=[T0_MS + t for _, t in asked], series=[s for s, _ in asked])
@@ -436,6 +436,29 @@ def test_the_journal_knows_what_it_holds(store: SqliteStore) -> None:
 
     assert held.tolist() == [True, True, False, True, False, True, False, False, False]
     assert store.holds(a_batch(values=[])).tolist() == []
+
+
+def test_rejects_are_dated_anew_when_the_clock_is_put_right(store: SqliteStore) -> None:
+    """Those of this boot of the machine, by the clock of the run that they came in; those before and after are not."""
+
+    def refuse(*times_ms: int) -> None:
+        facts = {"source": 0, "topic": "t", "reason": RejectReason.LATE, "detail": "", "payload": b""}
+        rejects = [Reject(time_ms=time_ms, **facts) for time_ms in times_ms]
+        store.commit(Commit(now_ms=times_ms[-1], rejects=rejects, counts={("s", "x", ""): 1}))
+
+    store.begin_boot("before", 0, now_ms=100)
+    refuse(150)
+    store.begin_boot("this", 1000, now_ms=1000)
+    refuse(1001, 1500)
+    store.begin_boot("this", 3000, now_ms=3000)
+    refuse(3001)
+
+    store.mend_times(500_000, now_ms=500_020)
+    refuse(500_030)
+    store.mend_times(500_007, now_ms=500_040)
+
+    found = [time_ms for (time_ms,) in query(store, "select time_ms from rejects order by id")]
+    assert found == [150, 500_001, 500_500, 500_001, 500_037]
 
 
 def test_a_segment_that_cannot_be_read_is_said_where_it_matters(store: SqliteStore) -> None:

@@ -106,6 +106,33 @@ def test_a_gateway_that_boots_in_1970_keeps_its_readings_and_dates_them_later(
         assert agent.stop() < 5
 
 
+def test_what_was_rejected_in_1970_is_dated_later_too(agent: Agent, clock: Path, mosquitto: Mosquitto) -> None:
+    """So that it can be taken again, and is stored at the time at which it arrived."""
+    base, path = agent.base, agent.config  # type: ignore[attr-defined]
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "limits: {entities: 1}\n", encoding="utf-8")
+    clock.write_text("@1970-01-01 00:01:00", encoding="ascii")
+    with agent, Client(mosquitto.port) as sensor:
+        started_ms = now_ms()
+        sensor.publish(f"{base}/lab/co2", "500")
+        sensor.publish(f"{base}/hall/co2", "600")
+        agent.wait_for("messages_received", 2)
+        clock.write_text("+0", encoding="ascii")
+        wait_until(lambda: agent.status().get("clock") == "trusted", "the clock is trusted")
+        rejected_ms = now_ms()
+        (reject,) = agent.rows("rejects", "list")
+        path.write_text(text, encoding="utf-8")
+        agent.stop()
+        agent.start()
+
+        replayed = agent.ask("rejects", "replay", "--all")
+
+        assert replayed["stored"] == 1
+        for time_ms in (int(str(reject["time_ms"])), stored(agent)[-1][0]):
+            assert started_ms - 2000 <= time_ms <= rejected_ms + 2000
+        agent.stop()
+
+
 @pytest.mark.parametrize("jump", ["+56y", "-2y"])
 def test_a_jump_of_years_is_not_believed(agent: Agent, clock: Path, mosquitto: Mosquitto, jump: str) -> None:
     """No alert, no late reading, and the clock is trusted again when it comes back."""

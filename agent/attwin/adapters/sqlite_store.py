@@ -34,6 +34,7 @@ from attwin.ports import AlertChange, Commit, Counts, KeptReject, ScoreRow
 NEVER_WHOLE_MS = 2**62
 _MOST_REJECT_BYTES = 10_000_000
 _REFILL_MS = 3_600_000
+_DATED_REJECTS = "dated_rejects"
 _DELIVERIES = np.dtype([("packet_id", "<u2"), ("checksum", "<u4")])
 
 log = logging.getLogger("attwin")
@@ -95,15 +96,33 @@ class SqliteStore:
             now_ms: The believed time.
         """
         with self._transaction():
+            known = self._connection.execute("select 1 from boots where boot_id = ?", (boot_id,)).fetchone()
+            if not known:
+                self._note_dated_rejects()
             self._insert_boot(boot_id, offset_ms, now_ms)
 
     def mend_times(self, offset_ms: int, *, now_ms: int) -> None:
-        """Put right the times of receipt of this boot of the machine; readers add the shift of their boot."""
+        """Put right the times of receipt of this boot of the machine; readers add the shift of their boot.
+
+        Rejects have no boot: those since it began are dated anew, by the run that was going on at their time.
+        """
         with self._transaction():
+            run = "from boots where boot_id = ? and started_ms <= rejects.time_ms order by id desc limit 1"
+            self._connection.execute(
+                f"update rejects set time_ms = time_ms + coalesce((select ? - offset_ms {run}), 0) where id > ?",
+                (offset_ms, self._boot_id, int(self.meta(_DATED_REJECTS) or 0)),
+            )
+            self._note_dated_rejects()
             self._connection.execute(
                 "update boots set shift_ms = ? - offset_ms where boot_id = ?", (offset_ms, self._boot_id)
             )
             self._insert_boot(self._boot_id, offset_ms, now_ms)
+
+    def _note_dated_rejects(self) -> None:
+        """Note that the times of the rejects so far are as right as they will be."""
+        self._connection.execute(
+            "insert or replace into meta select ?, cast(coalesce(max(id), 0) as text) from rejects", (_DATED_REJECTS,)
+        )
 
     def _insert_boot(self, boot_id: str, offset_ms: int, now_ms: int) -> None:
         self._boot_id = boot_id
@@ -217,7 +236,7 @@ class SqliteStore:
         ]
 
     def holds(self, batch: ReadingBatch) -> NDArray[np.bool_]:
-        """Return which readings, by series and time, the journal holds; times of receipt as they were told then.
+        """Return which readings, by series and time, the journal holds; times of receipt as they were put right.
 
         Raises:
             StoreError: A segment that may hold one cannot be read.
@@ -228,16 +247,19 @@ class SqliteStore:
         keys, times = self._catalogue.series_key[batch.series], np.unique(batch.time_ms)
         spans = np.array(
             self._connection.execute(
-                "select id, first_ms, last_ms from journal where readings > 0 and first_ms <= ? and last_ms >= ?",
+                "select journal.id, min(first_ms, first_ms + shift), max(last_ms, last_ms + shift), shift from "
+                "(select *, coalesce((select shift_ms from boots where boots.id = boot), 0) as shift from journal) "
+                "as journal where readings > 0 and min(first_ms, first_ms + shift) <= ? "
+                "and max(last_ms, last_ms + shift) >= ?",
                 (int(times[-1]), int(times[0])),
             ).fetchall(),
             np.int64,
-        ).reshape(-1, 3)
+        ).reshape(-1, 4)
         wanted = np.searchsorted(times, spans[:, 2], "right") > np.searchsorted(times, spans[:, 1], "left")
-        for number, first_ms, last_ms in spans[wanted].tolist():
+        for number, first_ms, last_ms, shift_ms in spans[wanted].tolist():
             (body,) = self._connection.execute("select body from journal where id = ?", (number,)).fetchone()
             try:
-                found = decode(body)
+                found = shifted(decode(body), shift_ms)
             except ValueError as error:
                 raise StoreError(f"{self.path}: segment {number} of the journal cannot be read: {error}") from error
             there = np.isin(found.time_ms, times)
