@@ -95,3 +95,34 @@ def test_a_forgotten_entity_leaves_nothing_behind() -> None:
     grid.forget(0)
 
     assert feed(grid, [(0, 100), (0, 1_100)]) == ([False, False], [(0, 0, (100.0,))])
+
+
+def test_many_readings_close_as_few_do() -> None:
+    """More than fit into a part, and more than are taken at once: no reading is lost, and none changes its tick."""
+    random = np.random.default_rng(1)
+    count, entities = 60_000, 50
+    entity = random.integers(0, entities, count).astype(np.int32)
+    # half of the entities lag behind, so that parts of parts close
+    time_ms = np.sort(random.integers(1_500, 5_500, count)) - 1_500 * (entity % 2)
+    grid = Grid(a_kind(lateness_ms=2000))
+    found: list[tuple[int, int, tuple[float, ...]]] = []
+
+    for start in range(0, count, 7_000):
+        part = slice(start, start + 7_000)
+        late = grid.late(entity[part], time_ms[part])
+        assert not late.any()
+        grid.add(entity[part], entity[part], time_ms[part], time_ms[part].astype(float))
+        found += closed(grid)
+    grid.forget(7)
+    grid.add(
+        *(
+            np.full(entities, 9_000, kind) if kind is not np.int32 else np.arange(entities, dtype=kind)
+            for kind in (np.int32, np.int32, np.int64, np.float64)
+        )
+    )
+    found += closed(grid)
+
+    wanted = {(e, t): time_ms[(entity == e) & (time_ms // 1000 == t)] for e in range(entities) for t in range(6)}
+    assert {(e, t): values for e, t, values in found if e != 7} == {
+        key: tuple(times.astype(float).tolist()) for key, times in wanted.items() if key[0] != 7 and len(times)
+    }

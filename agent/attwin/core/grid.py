@@ -49,7 +49,8 @@ class _Part:
         first_tick: The first tick of what is in it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, step_ms: int) -> None:
+        self._step_ms = step_ms
         self._room = np.empty(_PART_ROWS, _ROW)
         self._count = 0
         self.first_tick = _FAR
@@ -59,14 +60,21 @@ class _Part:
         """What is in it."""
         return self._room[: self._count]
 
-    def fill(self, rows: _Rows, step_ms: int) -> _Rows:
+    def fill(self, rows: _Rows) -> _Rows:
         """Take in as many rows as there is room for, and return the others."""
         taken = rows[: _PART_ROWS - self._count]
         if len(taken):
             self._room[self._count : self._count + len(taken)] = taken
             self._count += len(taken)
-            self.first_tick = min(self.first_tick, int(taken["time_ms"].min()) // step_ms)
+            self.first_tick = min(self.first_tick, int(taken["time_ms"].min()) // self._step_ms)
         return rows[len(taken) :]
+
+    def take(self, which: NDArray[np.bool_]) -> _Rows:
+        """Take rows out, and return them."""
+        taken, left = self.rows[which], self.rows[~which]
+        self._count, self.first_tick = 0, _FAR
+        self.fill(left)
+        return taken
 
 
 class Grid:
@@ -119,24 +127,17 @@ class Grid:
         if not self._has_closed:
             return
         self._has_closed = False
-        looked_through = [part for part in self._parts if part.first_tick < self._all_open]
-        self._parts = [part for part in self._parts if part.first_tick >= self._all_open]
-        rows = _moved(looked_through)
-        closed = rows["time_ms"] // self._kind.step_ms < self._first_open(self.newest_ms[rows["entity"]])
-        self._hold_before(rows[~closed])
-        yield from self._waves(rows, closed)
+        yield from self._waves(self._taken([self._closed_in(part) for part in self._parts]))
 
     def close_all(self) -> Iterator[Wave]:
         """Yield every tick that holds a reading, for a file that has ended."""
-        rows = _moved(self._parts)
-        yield from self._waves(rows, np.ones(len(rows), np.bool_))
+        yield from self._waves(self._taken([np.ones(len(part.rows), np.bool_) for part in self._parts]))
 
     def forget(self, entity: int) -> None:
         """Forget an entity and what was held back of it."""
         self.newest_ms = grown(self.newest_ms, entity + 1, NEVER_MS)
         self.newest_ms[entity] = NEVER_MS
-        rows = _moved(self._parts)
-        self._hold(rows[rows["entity"] != entity])
+        self._taken([part.rows["entity"] == entity for part in self._parts])
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays, for a snapshot."""
@@ -154,32 +155,55 @@ class Grid:
     def _first_open(self, newest_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         return (newest_ms - self._kind.lateness_ms) // self._kind.step_ms
 
+    def _closed_in(self, part: _Part) -> NDArray[np.bool_] | None:
+        """Return which rows of a part are in a tick that has closed; None where none can be."""
+        if part.first_tick >= self._all_open:
+            return None
+        first_open = self._first_open(self.newest_ms[part.rows["entity"]])
+        closed: NDArray[np.bool_] = part.rows["time_ms"] // self._kind.step_ms < first_open
+        return closed
+
     def _hold(self, rows: _Rows) -> None:
         """Hold rows back, behind the others."""
         while len(rows):
-            left = self._parts[-1].fill(rows, self._kind.step_ms) if self._parts else rows
+            left = self._parts[-1].fill(rows) if self._parts else rows
             if len(left):
-                self._parts.append(_Part())
+                self._parts.append(_Part(self._kind.step_ms))
             rows = left
 
-    def _hold_before(self, rows: _Rows) -> None:
-        """Hold rows back, before the others."""
-        later, self._parts = self._parts, []
-        self._hold(rows)
-        self._parts += later
+    def _taken(self, which: list[NDArray[np.bool_] | None]) -> _Rows:
+        """Take rows out, in order of arrival, and return them; what is left of small parts is put together.
 
-    def _waves(self, rows: _Rows, closed: NDArray[np.bool_]) -> Iterator[Wave]:
-        """Yield the ticks of those rows that are closed, of so many entities at a time that memory stays small."""
-        if np.count_nonzero(closed) <= _MOST_AT_ONCE:
-            yield from self._waves_of(rows[closed])
+        Args:
+            which: The rows of each part; None where there are none.
+        """
+        rows = np.empty(sum(np.count_nonzero(mask) for mask in which if mask is not None), _ROW)
+        parts, self._parts, start = self._parts[::-1], [], 0
+        for mask in which:
+            # a part that is empty now is freed at once
+            part = parts.pop()
+            if mask is not None:
+                taken = part.take(mask)
+                rows[start : start + len(taken)] = taken
+                start += len(taken)
+            if self._parts and len(self._parts[-1].rows) + len(part.rows) <= _PART_ROWS:
+                self._parts[-1].fill(part.rows)
+            elif len(part.rows):
+                self._parts.append(part)
+        return rows
+
+    def _waves(self, rows: _Rows) -> Iterator[Wave]:
+        """Yield the ticks of rows, of so many entities at a time that memory stays small."""
+        if len(rows) <= _MOST_AT_ONCE:
+            yield from self._waves_of(rows)
             return
         entity = rows["entity"]
-        ends = np.cumsum(np.bincount(entity[closed]))
+        ends = np.cumsum(np.bincount(entity))
         first = 0
         while first < len(ends):
             before = int(ends[first - 1]) if first else 0
             last = max(first + 1, int(np.searchsorted(ends, before + _MOST_AT_ONCE, "right")))
-            yield from self._waves_of(rows[closed & (first <= entity) & (entity < last)])
+            yield from self._waves_of(rows[(first <= entity) & (entity < last)])
             first = last
 
     def _waves_of(self, rows: _Rows) -> Iterator[Wave]:
@@ -188,12 +212,8 @@ class Grid:
             return
         # by time, not by arrival: a score must not depend on who came first
         rows = rows[np.lexsort((rows["time_ms"], rows["entity"]))]
-        entity, series, value, tick = (
-            rows["entity"],
-            rows["series"],
-            rows["value"],
-            rows["time_ms"] // self._kind.step_ms,
-        )
+        entity, series, value = rows["entity"], rows["series"], rows["value"]
+        tick = rows["time_ms"] // self._kind.step_ms
         new_entity = np.concatenate([[True], entity[1:] != entity[:-1]])
         new_tick = new_entity | np.concatenate([[True], tick[1:] != tick[:-1]])
         number = np.cumsum(new_tick)
@@ -220,15 +240,4 @@ class Grid:
 def _as_rows(entity: NDArray[Any], series: NDArray[Any], time_ms: NDArray[Any], value: NDArray[Any]) -> _Rows:
     rows = np.empty(len(entity), _ROW)
     rows["entity"], rows["series"], rows["time_ms"], rows["value"] = entity, series, time_ms, value
-    return rows
-
-
-def _moved(parts: list[_Part]) -> _Rows:
-    """Return the rows of all parts, in order of arrival, and empty the list: each part is freed once it is copied."""
-    rows = np.empty(sum(len(part.rows) for part in parts), _ROW)
-    stop = len(rows)
-    while parts:
-        own = parts.pop().rows
-        rows[stop - len(own) : stop] = own
-        stop -= len(own)
     return rows
