@@ -1,12 +1,12 @@
 """What the agent costs under loads that are not saturation: each figure beside its target.
 
-cpu      CPU at 200 messages a second, in percent of a core
+cpu      CPU at 200 messages a second, in percent of a core, beside a subscriber that only counts them
 senml    readings a second and core, 50 readings a SenML message
 latency  from publication to the alert upstream, open loop at 1,000 messages a second and at half of what can be kept up
 memory   resident memory at 1,000 entities x 8 metrics
 writes   bytes written to disk a reading at 1,000 readings a second, with both settings of `store.writes`, beside one
          row a reading with as many commits
-syscalls system calls a message at saturation, counted by strace
+syscalls system calls a message at saturation, counted by strace, without and with TLS
 growth   CPU a reading and memory at 100 to 100,000 series
 
 usage: python bench/load.py FIGURE... [--seconds 60] [--folder DIR]
@@ -31,7 +31,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ingest import EVENT_START_S, METRICS, AgentUnderTest, broker, cpu_s, packet
+from ingest import EVENT_START_S, METRICS, AgentUnderTest, bare, broker, cpu_s, free_port, packet
 
 SENML = """\
   - topic: senml/{entity}
@@ -79,25 +79,36 @@ def paced(rate: float, seconds: float) -> Iterator[int]:
         yield number
 
 
-def reading(number: int, entities: int, metrics: Sequence[str] = METRICS) -> tuple[str, bytes]:
+def reading(number: int, entities: int, metrics: Sequence[str] = METRICS, base: str = "sensors") -> tuple[str, bytes]:
     """Return the topic and payload of a reading timed now."""
-    topic = f"sensors/e{number % entities}/{metrics[number // entities % len(metrics)]}"
+    topic = f"{base}/e{number % entities}/{metrics[number // entities % len(metrics)]}"
     return topic, json.dumps({"time": round(time.time(), 3), "value": random.randrange(90)}).encode()  # noqa: S311 -- a load
 
 
 def cpu_at_200(folder: Path, port: int, seconds: float) -> None:
-    """Measure the CPU at a typical load."""
+    """Measure the CPU at a typical load, beside a subscriber that only counts the same messages."""
     agent = AgentUnderTest(folder, port, 50)
-    publisher = Publisher(port)
-    for _ in paced(200, 3):
-        publisher.send(*reading(_, 50))
-    before, started = cpu_s(agent.process.pid), time.monotonic()
-    for number in paced(200, seconds):
-        publisher.send(*reading(number, 50))
-    share = 100 * (cpu_s(agent.process.pid) - before) / (time.monotonic() - started)
-    publisher.close()
+    share = share_at_200(agent.process.pid, port, "sensors", seconds)
     agent.stop()
-    print(f"cpu: {share:.2f} % of a core at 200 messages/s (target 1.5), {agent.memory:.0f} MB")
+    with bare(port, 2**62) as counting:
+        least = share_at_200(counting.pid, port, "compare", seconds)
+    print(
+        f"cpu: {share:.2f} % of a core at 200 messages/s (target 1.5), {agent.memory:.0f} MB; a bare subscriber that "
+        f"counts {least:.2f} %, ratio {share / least:.2f}"
+    )
+
+
+def share_at_200(pid: int, port: int, base: str, seconds: float) -> float:
+    """Return what a process needs while 200 messages a second are published, in percent of a core."""
+    publisher = Publisher(port)
+    for number in paced(200, 3):
+        publisher.send(*reading(number, 50, base=base))
+    before, started = cpu_s(pid), time.monotonic()
+    for number in paced(200, seconds):
+        publisher.send(*reading(number, 50, base=base))
+    share = 100 * (cpu_s(pid) - before) / (time.monotonic() - started)
+    publisher.close()
+    return share
 
 
 def senml_rate(folder: Path, port: int) -> None:
@@ -247,25 +258,38 @@ def naive_bytes(path: Path, count: int) -> float:
     return (written(os.getpid()) - before) / count
 
 
-def system_calls(folder: Path, port: int) -> None:
-    """Count system calls a message at saturation."""
-    if shutil.which("strace") is None:
-        sys.exit("no strace: apt-get install strace")
-    agent = AgentUnderTest(folder, port, 1_000)
-    agent.us(port, range(4_000), 1_000)
-    report = folder / "strace.txt"
-    with subprocess.Popen(
-        ["strace", "-f", "-c", "-o", report, "-p", str(agent.process.pid)], stderr=subprocess.DEVNULL
-    ) as tracer:
-        time.sleep(1)
-        count = 50_000
-        agent.us(port, range(4_000, 4_000 + count), 1_000)
-        tracer.terminate()
-    agent.stop()
-    total = next(line for line in report.read_text(encoding="utf-8").splitlines()[::-1] if line.endswith("total"))
-    # % time, seconds, usecs a call, calls, perhaps errors, "total"
-    calls = int(total.split()[3])
-    print(f"syscalls: {calls / count:.2f} a message (target 1.5; paho 7.5)")
+def system_calls(folder: Path) -> None:
+    """Count system calls a message at saturation, without and with TLS."""
+    for program in ("strace", "openssl"):
+        if shutil.which(program) is None:
+            sys.exit(f"no {program}: apt-get install {program}")
+    key, certificate, tls_port = folder / "key.pem", folder / "cert.pem", free_port()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+         "-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    key.chmod(0o644)  # Mosquitto gives up root
+    folder.chmod(0o755)
+    listener = f"listener {tls_port} 127.0.0.1\nallow_anonymous true\ncertfile {certificate}\nkeyfile {key}\n"
+    with broker(folder, more=listener) as port:
+        for name, tls in (("plain", None), ("TLS", (tls_port, certificate))):
+            own = folder / name
+            own.mkdir()
+            agent = AgentUnderTest(own, port, 1_000, name=f"bench-{name.lower()}", tls=tls)
+            agent.us(port, range(4_000), 1_000)
+            report, count = own / "strace.txt", 50_000
+            with subprocess.Popen(
+                ["strace", "-f", "-c", "-o", report, "-p", str(agent.process.pid)], stderr=subprocess.DEVNULL
+            ) as tracer:
+                time.sleep(1)
+                agent.us(port, range(4_000, 4_000 + count), 1_000)
+                tracer.terminate()
+            agent.stop()
+            lines = report.read_text(encoding="utf-8").splitlines()
+            # % time, seconds, usecs a call, calls, perhaps errors, "total"
+            calls = int(next(line for line in lines[::-1] if line.endswith("total")).split()[3])
+            print(f"syscalls: {name} {calls / count:.2f} a message (target 1.5; paho 7.5)")
 
 
 def growth(folder: Path, port: int) -> None:
@@ -316,7 +340,7 @@ def main() -> None:
                 case "writes":
                     bytes_a_reading(folder, port, options.seconds)
                 case "syscalls":
-                    system_calls(folder, port)
+                    system_calls(folder)
                 case "growth":
                     growth(folder, port)
 

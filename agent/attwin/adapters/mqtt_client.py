@@ -1,16 +1,19 @@
 """paho with its own way of reading and of acknowledging.
 
 paho reads a packet in three system calls and makes an object of every message. This client reads all that has arrived
-at once and takes PUBLISH packets apart itself; every other packet goes to paho. It leans on private names of paho
-(``_sock_recv``, ``_in_packet``, ``_packet_handle``, ``_packet_queue``): the version is bounded and a test holds them.
+at once, over TLS too, and takes PUBLISH packets apart itself; every other packet goes to paho. It leans on private
+names of paho (``_sock_recv``, ``_in_packet``, ``_packet_handle``, ``_packet_queue``, ``_ssl_wrap_socket``): the version
+is bounded and tests hold them.
 """
 
+import socket
 from collections.abc import Sequence
 
 import numpy as np
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import MQTTErrorCode
 
+from attwin.adapters.tls_socket import TlsSocket
 from attwin.core.errors import LinkDownError
 from attwin.ports import Clock, Messages
 
@@ -42,6 +45,27 @@ class ReadAheadClient(mqtt.Client):
         """Close the socket without a farewell, for which paho has no public way."""
         if self._sock is not None:
             self._sock_close()
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> TlsSocket:  # type: ignore[override] # paho asks no more of it
+        if self._ssl_context is None:
+            raise ValueError("TLS without a context")
+        tcp_sock.settimeout(self._connect_timeout)
+        return TlsSocket(tcp_sock, self._ssl_context, self._host)
+
+    def want_write(self) -> bool:
+        """Return whether something waits to be sent, also what is only encrypted yet."""
+        return super().want_write() or (isinstance(self._sock, TlsSocket) and self._sock.has_unsent())
+
+    def loop_write(self) -> MQTTErrorCode:
+        """Send what waits."""
+        if isinstance(self._sock, TlsSocket):
+            try:
+                self._sock.flush()
+            except BlockingIOError:
+                return mqtt.MQTT_ERR_SUCCESS
+            except OSError:
+                return self._loop_rc_handle(mqtt.MQTT_ERR_CONN_LOST)
+        return super().loop_write()
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002 -- paho's signature
         """Read once, as much as there is, and handle every whole packet in it."""

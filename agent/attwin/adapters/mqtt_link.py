@@ -102,12 +102,8 @@ class MqttLink:
         return self._connecting is None and self._client.want_write()
 
     def on_readable(self) -> None:
-        """Read what has arrived, the part that TLS holds back included."""
+        """Read what has arrived."""
         self._guarded(self._client.loop_read)
-        sock = self._client.socket()
-        while isinstance(sock, ssl.SSLSocket) and sock.pending():
-            self._guarded(self._client.loop_read)
-            sock = self._client.socket()
 
     def on_writable(self) -> None:
         """Send what waits."""
