@@ -17,7 +17,7 @@ from attwin.adapters.tls_socket import TlsSocket
 from attwin.core.errors import LinkDownError
 from attwin.ports import Clock, Messages
 
-_READ_BYTES = 262_144
+_READ_BYTES = 131_072
 _PUBLISH = 0x30
 _QOS_BITS = 0x06
 _MOST_HEADER = 65_600

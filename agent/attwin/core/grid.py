@@ -37,7 +37,7 @@ class Wave:
 _ROW = np.dtype([("value", np.float64), ("time_ms", np.int64), ("entity", np.int32), ("series", np.int32)])
 _Rows = NDArray[np.void]
 """Readings that are held back, as elements of ``_ROW``."""
-_PART_ROWS = 4_096
+_PART_ROWS = 16_384
 _FAR = 2**62
 _MOST_AT_ONCE = 16_384
 
