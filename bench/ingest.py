@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 METRICS = ("temperature", "humidity", "light", "co2")
@@ -38,7 +38,7 @@ CONFIG = """\
 version: 1
 gateway: {{id: {name}}}
 broker: {{url: "{url}", {tls}inflight: {inflight}}}
-upstream: {{url: "mqtt://127.0.0.1:{upstream}"}}
+upstream: {{url: "mqtt://127.0.0.1:{upstream}", twin_every: {twin_every}}}
 limits: {{entities: {entities}}}
 {store}
 kinds:
@@ -92,12 +92,34 @@ def packet(kind: int, body: bytes) -> bytes:
             return bytes([kind]) + size + body
 
 
-def publish(port: int, base: str, numbers: range, entities: int) -> None:
-    """Publish readings a millisecond of event time apart, as fast as the broker acknowledges."""
+Place = tuple[int, int, float]
+"""Which entity and metric a reading is of, and when in seconds after the start it was measured."""
+
+
+def apart(number: int, entities: int) -> Place:
+    """Return the place of a reading where all entities send their first metric, then all their second, and so on.
+
+    The readings are a millisecond apart, so that with 1,000 entities each reading has a score of its own.
+    """
+    return number % entities, number // entities % len(METRICS), number / 1000
+
+
+def together(number: int, entities: int) -> Place:
+    """Return the place of a reading where an entity sends its metrics at once, and not twice in a second.
+
+    So there is one score in four readings, however many entities there are.
+    """
+    count = len(METRICS)
+    return number // count % entities, number % count, number / min(1000, count * entities)
+
+
+def publish(port: int, base: str, numbers: range, entities: int, place: Callable[[int, int], Place] = apart) -> None:
+    """Publish readings as fast as the broker acknowledges."""
     frames = []
     for number in numbers:
-        topic = f"{base}/e{number % entities}/{METRICS[number // entities % len(METRICS)]}".encode()
-        reading = {"time": EVENT_START_S + number / 1000, "value": round(random.random() * 99, 2)}  # noqa: S311 -- a load, not a secret
+        entity, metric, time_s = place(number, entities)
+        topic = f"{base}/e{entity}/{METRICS[metric]}".encode()
+        reading = {"time": EVENT_START_S + time_s, "value": round(random.random() * 99, 2)}  # noqa: S311 -- a load, not a secret
         head = struct.pack(">H", len(topic)) + topic + struct.pack(">H", number % 65_000 + 1)
         frames.append(packet(0x32, head + json.dumps(reading).encode()))
     push(port, frames)
@@ -198,6 +220,7 @@ class AgentUnderTest:
         extra: str = "",
         more_metrics: Sequence[str] = (),
         upstream: int | None = None,
+        twin_every: str = "1m",
         tls: tuple[int, Path] | None = None,
         waits: bool = True,
     ) -> None:
@@ -208,6 +231,7 @@ class AgentUnderTest:
             url=f"mqtts://localhost:{tls[0]}" if tls else f"mqtt://127.0.0.1:{port}",
             tls=f'ca_file: "{tls[1]}", ' if tls else "",
             upstream=upstream or port,
+            twin_every=twin_every,
             entities=entities,
             name=name,
             inflight=inflight,
@@ -233,11 +257,11 @@ class AgentUnderTest:
         except AttwinError:
             return 0
 
-    def us(self, port: int, numbers: range, entities: int) -> float:
+    def us(self, port: int, numbers: range, entities: int, place: Callable[[int, int], Place] = apart) -> float:
         """Return the CPU microseconds a message, from the first to after the last is stored and acknowledged."""
         wanted = int(str(self.counter("readings_stored"))) + len(numbers)
         before = cpu_s(self.process.pid)
-        publish(port, "sensors", numbers, entities)
+        publish(port, "sensors", numbers, entities, place)
         deadline = time.monotonic() + PATIENCE_S
         while (stored := int(str(self.counter("readings_stored")))) < wanted:
             if time.monotonic() > deadline:

@@ -150,6 +150,35 @@ def test_a_retained_message_supersedes_older_ones_that_wait(store: SqliteStore) 
     assert dict(query(store, "select name, count from audit_totals")) == {"queued": 4, "superseded": 1}
 
 
+def test_what_supersedes_is_known_after_a_failure_a_delivery_and_a_restart(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    """A commit that failed supersedes nothing, a delivered message is not superseded, one of an earlier run is."""
+    path = tmp_path / "twin.db"
+    store = SqliteStore(path, catalogue, gateway="g1", durability="full")
+    store.commit(Commit(now_ms=1, drafts=[a_draft(0, retain=True)]))
+    store.commit(Commit(now_ms=2, delivered=store.oldest_outgoing(1)))
+    with pytest.raises(StoreError):
+        store.commit(
+            Commit(
+                now_ms=3,
+                drafts=[a_draft(1, retain=True)],
+                alerts=[AlertChange(before=None, after=an_alert(rule=None))],
+            )
+        )
+    store.commit(Commit(now_ms=4, drafts=[a_draft(2, retain=True)]))
+    counted = dict(query(store, "select name, count from audit_totals"))
+    store.close()
+
+    again = SqliteStore(path, a_catalogue(entities=0), gateway="g1", durability="full")
+    again.commit(Commit(now_ms=5, drafts=[a_draft(3, retain=True), a_draft(4, retain=True)]))
+
+    assert counted == {"queued": 2, "delivered": 1}
+    assert [m.payload.partition(b",")[2] for m in again.oldest_outgoing(10)] == [b'"n":4}']
+    assert dict(query(again, "select name, count from audit_totals")) == {"queued": 4, "delivered": 1, "superseded": 2}
+    again.close()
+
+
 def test_the_ring_of_rejects_is_bounded(store: SqliteStore) -> None:
     """The oldest rejects make room; the newest stay."""
     reject = Reject(time_ms=1, source=0, topic="t", reason=RejectReason.TOO_LARGE, detail="d", payload=b"x" * 4096)

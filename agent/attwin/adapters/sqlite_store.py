@@ -70,6 +70,13 @@ class SqliteStore:
         self._prefix = f"{gateway}:{self._store_id}"
         self._saved_entities: set[int] = set()
         self._in_flight: dict[str, int] = dict.fromkeys(LANES, 0)
+        # which retained message waits for a topic: the outbox has no index of topics, which would be written each time
+        self._retained: dict[tuple[str, str], int] = {
+            (lane, topic): sequence
+            for lane, topic, sequence in self._connection.execute(
+                "select lane, topic, max(sequence) from outbox where retain group by lane, topic"
+            )
+        }
         self._reject_bytes = int(self._one("select coalesce(sum(bytes), 0) from rejects"))
         self._waiting = int(self._one("select count(*) from outbox"))
         self._boot, self._boot_id = 0, ""
@@ -199,7 +206,7 @@ class SqliteStore:
         with self._transaction():
             saved = self._save_entities(commit.now_ms)
             counts = Counter(commit.counts)
-            self._queue(commit.drafts, commit.now_ms, counts)
+            retained = self._queue(commit.drafts, commit.now_ms, counts)
             self._settle(commit.delivered, counts)
             self._save_segment(commit, counts)
             reject_bytes = self._save_rejects(
@@ -210,6 +217,10 @@ class SqliteStore:
         # what is only in memory follows what is durable, so that a commit that failed can be tried again
         self._saved_entities |= saved
         self._reject_bytes = reject_bytes
+        self._retained |= retained
+        for message in commit.delivered:
+            if self._retained.get((message.lane, message.topic)) == message.sequence:
+                del self._retained[message.lane, message.topic]
         self._sent -= len(commit.delivered)
         self._waiting += sum(
             count if name == "queued" else -count for (source, name, _), count in counts.items() if source == "upstream"
@@ -582,18 +593,24 @@ class SqliteStore:
             [(int(self._catalogue.entity_key[r.entity]), r.time_ms, r.score, r.missing) for r in rows],
         )
 
-    def _queue(self, drafts: Sequence[Draft], now_ms: int, counts: Counter[tuple[str, str, str]]) -> None:
-        """Number messages, add them to their lanes, and count them; a retained one supersedes older ones that wait."""
+    def _queue(
+        self, drafts: Sequence[Draft], now_ms: int, counts: Counter[tuple[str, str, str]]
+    ) -> dict[tuple[str, str], int]:
+        """Number messages, add them to their lanes, and count them; a retained one supersedes one that waits.
+
+        Returns:
+            The numbers of the retained ones, by lane and topic.
+        """
+        retained: dict[tuple[str, str], int] = {}
         for lane in {draft.lane for draft in drafts}:
             (sequence,) = self._connection.execute("select next_sequence from lanes where lane = ?", (lane,)).fetchone()
             for draft in (draft for draft in drafts if draft.lane == lane):
                 if draft.retain:
-                    superseded = self._connection.execute(
-                        "delete from outbox where lane = ? and topic = ? and sequence > ?",
-                        (lane, draft.topic, self._in_flight[lane]),
-                    ).rowcount
-                    if superseded:
-                        counts["upstream", "superseded", lane] += superseded
+                    waits = retained.get((lane, draft.topic)) or self._retained.get((lane, draft.topic), 0)
+                    if waits > self._in_flight[lane]:
+                        self._connection.execute("delete from outbox where lane = ? and sequence = ?", (lane, waits))
+                        counts["upstream", "superseded", lane] += 1
+                    retained[lane, draft.topic] = sequence
                 payload = draft.payload(f"{self._prefix}:{lane}:{sequence}")
                 self._connection.execute(
                     "insert into outbox values (?, ?, ?, ?, ?, ?, ?)",
@@ -605,6 +622,7 @@ class SqliteStore:
                 counts["upstream", "queued", lane] += 1
                 sequence += 1
             self._connection.execute("update lanes set next_sequence = ? where lane = ?", (sequence, lane))
+        return retained
 
     def _settle(self, delivered: Sequence[OutgoingMessage], counts: Counter[tuple[str, str, str]]) -> None:
         """Forget what upstream has, and count it."""

@@ -38,6 +38,8 @@ _ROW = np.dtype([("value", np.float64), ("time_ms", np.int64), ("entity", np.int
 _Rows = NDArray[np.void]
 """Readings that are held back, as elements of ``_ROW``."""
 _PART_ROWS = 16_384
+_TAKEN = -1
+"""The entity of a row that was taken out of its part."""
 _FAR = 2**62
 _MOST_AT_ONCE = 16_384
 
@@ -46,34 +48,51 @@ class _Part:
     """Room for rows in order of arrival; all parts are of one size, so that memory is used again.
 
     Attributes:
-        first_tick: The first tick of what is in it.
+        first_tick: No row is of an earlier tick.
+        count: How many rows are in it.
     """
 
     def __init__(self, step_ms: int) -> None:
         self._step_ms = step_ms
         self._room = np.empty(_PART_ROWS, _ROW)
-        self._count = 0
+        self._end = 0
+        self.count = 0
         self.first_tick = _FAR
 
     @property
+    def room(self) -> int:
+        """Return how many rows more it can take."""
+        return _PART_ROWS - self._end
+
+    @property
+    def places(self) -> _Rows:
+        """Return its rows, and places of rows that were taken out."""
+        return self._room[: self._end]
+
     def rows(self) -> _Rows:
-        """What is in it."""
-        return self._room[: self._count]
+        """Return its rows."""
+        rows: _Rows = self.places[self.places["entity"] != _TAKEN]
+        return rows
 
     def fill(self, rows: _Rows) -> _Rows:
         """Take in as many rows as there is room for, and return the others."""
-        taken = rows[: _PART_ROWS - self._count]
+        taken = rows[: self.room]
         if len(taken):
-            self._room[self._count : self._count + len(taken)] = taken
-            self._count += len(taken)
+            self._room[self._end : self._end + len(taken)] = taken
+            self._end += len(taken)
+            self.count += len(taken)
             self.first_tick = min(self.first_tick, int(taken["time_ms"].min()) // self._step_ms)
         return rows[len(taken) :]
 
-    def take(self, which: NDArray[np.bool_]) -> _Rows:
-        """Take rows out, and return them."""
-        taken, left = self.rows[which], self.rows[~which]
-        self._count, self.first_tick = 0, _FAR
-        self.fill(left)
+    def take(self, which: NDArray[np.intp]) -> _Rows:
+        """Take rows out by their places, and return them; once a quarter of the places is empty, the others move up."""
+        taken = self.places[which]
+        self.places["entity"][which] = _TAKEN
+        self.count -= len(taken)
+        if 4 * (self._end - self.count) > self._end:
+            left = self.rows()
+            self._end, self.count, self.first_tick = 0, 0, _FAR
+            self.fill(left)
         return taken
 
 
@@ -81,7 +100,7 @@ class Grid:
     """Holds readings back until their tick closes. One for each kind.
 
     They stay in the parts in which they came: mostly nothing closes, and where something does, only parts that begin
-    before the first tick that is open for everybody are looked through.
+    before the first tick that is open for everybody are looked through, for the few entities that have gone on.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -90,6 +109,8 @@ class Grid:
         self._parts: list[_Part] = []
         self._all_open = NEVER_MS
         self._has_closed = False
+        # which entities have; the last place is no entity's, for rows that were taken
+        self._has_gone_on = np.zeros(64, np.bool_)
 
     def late(self, entity: NDArray[np.int32], time_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which readings belong to a tick that is closed already. Shape (N,)."""
@@ -118,7 +139,11 @@ class Grid:
         np.maximum.at(self.newest_ms, entity, time_ms)
         first_open = self._first_open(self.newest_ms[entity])
         # what is not late is in an open tick, so only an entity whose first open tick has moved can have a closed one
-        self._has_closed |= bool((first_open > open_before).any())
+        gone_on = entity[first_open > open_before]
+        if len(gone_on):
+            self._has_closed = True
+            self._has_gone_on = grown(self._has_gone_on, len(self.newest_ms) + 1, fill=False)
+            self._has_gone_on[gone_on] = True
         self._all_open = max(self._all_open, int(first_open.max()))
         self._hold(_as_rows(entity, series, time_ms, value))
 
@@ -126,22 +151,24 @@ class Grid:
         """Yield the ticks that have closed, each entity's in order."""
         if not self._has_closed:
             return
+        closed = self._taken([self._closed_in(part) for part in self._parts])
         self._has_closed = False
-        yield from self._waves(self._taken([self._closed_in(part) for part in self._parts]))
+        self._has_gone_on[:] = False
+        yield from self._waves(closed)
 
     def close_all(self) -> Iterator[Wave]:
         """Yield every tick that holds a reading, for a file that has ended."""
-        yield from self._waves(self._taken([np.ones(len(part.rows), np.bool_) for part in self._parts]))
+        yield from self._waves(self._taken([np.flatnonzero(part.places["entity"] != _TAKEN) for part in self._parts]))
 
     def forget(self, entity: int) -> None:
         """Forget an entity and what was held back of it."""
         self.newest_ms = grown(self.newest_ms, entity + 1, NEVER_MS)
         self.newest_ms[entity] = NEVER_MS
-        self._taken([part.rows["entity"] == entity for part in self._parts])
+        self._taken([np.flatnonzero(part.places["entity"] == entity) for part in self._parts])
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays, for a snapshot."""
-        rows = np.concatenate([np.empty(0, _ROW), *(part.rows for part in self._parts)])
+        rows = np.concatenate([np.empty(0, _ROW), *(part.rows() for part in self._parts)])
         return {"newest_ms": self.newest_ms} | {name: rows[name] for name in ("entity", "series", "time_ms", "value")}
 
     def load(self, state: dict[str, NDArray[np.generic]]) -> None:
@@ -151,17 +178,19 @@ class Grid:
         self._hold(_as_rows(state["entity"], state["series"], state["time_ms"], state["value"]))
         self._all_open = int(self._first_open(self.newest_ms).max())
         self._has_closed = True
+        self._has_gone_on = np.append(np.ones(len(self.newest_ms), np.bool_), [False])
 
     def _first_open(self, newest_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         return (newest_ms - self._kind.lateness_ms) // self._kind.step_ms
 
-    def _closed_in(self, part: _Part) -> NDArray[np.bool_] | None:
-        """Return which rows of a part are in a tick that has closed; None where none can be."""
+    def _closed_in(self, part: _Part) -> NDArray[np.intp] | None:
+        """Return which places of a part hold rows of ticks that have closed; None where none can be."""
         if part.first_tick >= self._all_open:
             return None
-        first_open = self._first_open(self.newest_ms[part.rows["entity"]])
-        closed: NDArray[np.bool_] = part.rows["time_ms"] // self._kind.step_ms < first_open
-        return closed
+        which = np.flatnonzero(self._has_gone_on[part.places["entity"]])
+        rows = part.places[which]
+        first_open = self._first_open(self.newest_ms[rows["entity"]])
+        return which[rows["time_ms"] // self._kind.step_ms < first_open]
 
     def _hold(self, rows: _Rows) -> None:
         """Hold rows back, behind the others."""
@@ -171,24 +200,23 @@ class Grid:
                 self._parts.append(_Part(self._kind.step_ms))
             rows = left
 
-    def _taken(self, which: list[NDArray[np.bool_] | None]) -> _Rows:
+    def _taken(self, which: list[NDArray[np.intp] | None]) -> _Rows:
         """Take rows out, in order of arrival, and return them; what is left of small parts is put together.
 
         Args:
-            which: The rows of each part; None where there are none.
+            which: The places of each part; None where there are none.
         """
-        rows = np.empty(sum(np.count_nonzero(mask) for mask in which if mask is not None), _ROW)
+        rows = np.empty(sum(len(places) for places in which if places is not None), _ROW)
         parts, self._parts, start = self._parts[::-1], [], 0
-        for mask in which:
+        for places in which:
             # a part that is empty now is freed at once
             part = parts.pop()
-            if mask is not None:
-                taken = part.take(mask)
-                rows[start : start + len(taken)] = taken
-                start += len(taken)
-            if self._parts and len(self._parts[-1].rows) + len(part.rows) <= _PART_ROWS:
-                self._parts[-1].fill(part.rows)
-            elif len(part.rows):
+            if places is not None and len(places):
+                rows[start : start + len(places)] = part.take(places)
+                start += len(places)
+            if self._parts and part.count <= self._parts[-1].room:
+                self._parts[-1].fill(part.rows())
+            elif part.count:
                 self._parts.append(part)
         return rows
 

@@ -292,8 +292,11 @@ class Ingest:
 
     def _unlearn(self, series: NDArray[np.int32]) -> None:
         """Take back entities that were learned from these messages although none of theirs is a reading."""
+        if not self.routes.learned:
+            return
+        heard = set(self.routes.catalogue.series_entity[series].tolist())
         for entity in self.routes.learned:
-            if not np.isin(series, self.routes.series_of(entity)).any():
+            if entity not in heard:
                 self.routes.unlearn(entity)
         self.routes.learned.clear()
 
@@ -363,5 +366,7 @@ def _marked(
     if not (retained.any() or timeless.any()):
         return batch
     quality = np.where(retained, Quality.UNCERTAIN, batch.quality)
-    reason = np.where(retained, Reason.RETAINED, Reason.NONE) | np.where(timeless, Reason.RECEIVED, Reason.NONE)
+    reason = np.zeros(len(batch), np.uint16)
+    reason[retained] |= Reason.RETAINED
+    reason[timeless] |= Reason.RECEIVED
     return replace(batch, quality=quality, reason=reason)
