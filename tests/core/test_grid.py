@@ -113,7 +113,7 @@ def test_many_readings_close_as_few_do() -> None:
         assert not late.any()
         grid.add(entity[part], entity[part], time_ms[part], time_ms[part].astype(float))
         found += closed(grid)
-        if start == 28_000:
+        if start == 35_000:
             # a restart between
             state, grid = grid.dump(), Grid(a_kind(lateness_ms=2000))
             assert min(state["entity"]) >= 0
