@@ -31,7 +31,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ingest import EVENT_START_S, METRICS, AgentUnderTest, bare, broker, cpu_s, free_port, packet, together
+from ingest import EVENT_START_S, METRICS, PATIENCE_S, AgentUnderTest, bare, broker, cpu_s, free_port, packet, together
 
 SENML = """\
   - topic: senml/{entity}
@@ -306,7 +306,10 @@ def growth(folder: Path, port: int) -> None:
         warm_up = 2 * entities * len(METRICS)
         agent.us(port, range(warm_up), entities, together)
         # every twin has a score now, and is published for the only time
-        while agent.counter("outbox_waiting"):
+        deadline = time.monotonic() + PATIENCE_S
+        while agent.counter("broker") != "up" or agent.counter("outbox_waiting"):
+            if time.monotonic() > deadline:
+                sys.exit(f"{agent.counter('outbox_waiting')} messages still wait for upstream")
             time.sleep(0.5)
         cost = statistics.median(
             agent.us(port, range(warm_up + i * 100_000, warm_up + (i + 1) * 100_000), entities, together)

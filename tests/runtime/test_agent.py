@@ -477,8 +477,33 @@ def test_no_clock_makes_an_agent_forget_at_its_start(problem: str) -> None:
     assert house.twin.catalogue.live_count == 2
 
 
-def test_nobody_is_forgotten_while_nothing_at_all_is_heard() -> None:
-    """A broker that is away is not the silence of those behind it."""
+def test_a_broker_that_is_away_is_not_the_silence_of_those_behind_it() -> None:
+    """Its absence does not count, neither while it lasts nor once the first of many is heard again."""
+    house = House()
+    for name in ("e0", "e1"):
+        house.sensors.arrive(f"s/{name}/temperature", b"20")
+    house.step(COMMIT_MS)
+    house.sensors.up = False
+    for _ in range(4):
+        house.agent._next_tick_ms = 0
+        house.step(FORGET_MS // 2)
+        house.agent._forget_silent()
+    house.sensors.up = True
+    house.sensors.arrive("s/e1/temperature", b"20")
+    house.step(COMMIT_MS)
+
+    house.agent._forget_silent()
+    assert house.twin.catalogue.live_count == 2
+
+    house.clock.pass_ms(FORGET_MS)
+    house.sensors.arrive("s/e1/temperature", b"20")
+    house.step(COMMIT_MS)
+    house.agent._forget_silent()
+    assert [house.twin.catalogue.entity_ids[place] for place in house.twin.catalogue.live()] == ["e1"]
+
+
+def test_nobody_is_forgotten_after_a_start_before_anybody_was_heard() -> None:
+    """A broker that begins anew hears its sensors one by one."""
     house = House()
     house.reading(20.0)
     house.step(COMMIT_MS)

@@ -5,7 +5,7 @@ the lateness, has passed its end; then the score at (k + 1) * step can be made a
 score depends on the readings alone, not on when they were processed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -37,6 +37,7 @@ class Wave:
 _ROW = np.dtype([("value", np.float64), ("time_ms", np.int64), ("entity", np.int32), ("series", np.int32)])
 _Rows = NDArray[np.void]
 """Readings that are held back, as elements of ``_ROW``."""
+_Places = NDArray[np.uint16]
 _PART_ROWS = 16_384
 _TAKEN = -1
 """The entity of a row that was taken out of its part."""
@@ -84,7 +85,7 @@ class _Part:
             self.first_tick = min(self.first_tick, int(taken["time_ms"].min()) // self._step_ms)
         return rows[len(taken) :]
 
-    def take(self, which: NDArray[np.intp]) -> _Rows:
+    def take(self, which: _Places) -> _Rows:
         """Take rows out by their places, and return them; once a quarter of the places is empty, the others move up."""
         taken = self.places[which]
         self.places["entity"][which] = _TAKEN
@@ -149,22 +150,19 @@ class Grid:
 
     def close(self) -> Iterator[Wave]:
         """Yield the ticks that have closed, each entity's in order."""
-        if not self._has_closed:
-            return
-        closed = self._taken([self._closed_in(part) for part in self._parts])
-        self._has_closed = False
-        self._has_gone_on[:] = False
-        yield from self._waves(closed)
+        if self._has_closed:
+            yield from self._drained(self._closed_in)
 
     def close_all(self) -> Iterator[Wave]:
         """Yield every tick that holds a reading, for a file that has ended."""
-        yield from self._waves(self._taken([np.flatnonzero(part.places["entity"] != _TAKEN) for part in self._parts]))
+        self._has_gone_on = np.append(np.ones(len(self.newest_ms), np.bool_), [False])
+        yield from self._drained(self._held_in)
 
     def forget(self, entity: int) -> None:
         """Forget an entity and what was held back of it."""
         self.newest_ms = grown(self.newest_ms, entity + 1, NEVER_MS)
         self.newest_ms[entity] = NEVER_MS
-        self._taken([np.flatnonzero(part.places["entity"] == entity) for part in self._parts])
+        self._taken([np.flatnonzero(part.places["entity"] == entity).astype(np.uint16) for part in self._parts])
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays, for a snapshot."""
@@ -183,14 +181,48 @@ class Grid:
     def _first_open(self, newest_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         return (newest_ms - self._kind.lateness_ms) // self._kind.step_ms
 
-    def _closed_in(self, part: _Part) -> NDArray[np.intp] | None:
+    def _drained(self, places_in: Callable[[_Part], _Places | None]) -> Iterator[Wave]:
+        """Take rows of entities that have gone on, not too many at a time, and yield their ticks.
+
+        Args:
+            places_in: Which rows of a part.
+        """
+        places = [places_in(part) for part in self._parts]
+        gone_on, self._has_gone_on = self._has_gone_on, np.zeros_like(self._has_gone_on)
+        self._has_closed = False
+        if sum(len(found) for found in places if found is not None) <= _MOST_AT_ONCE:
+            yield from self._waves_of(self._taken(places))
+            return
+        for some in self._portions(places):
+            self._has_gone_on[some] = gone_on[some]
+            yield from self._waves_of(self._taken([places_in(part) for part in self._parts]))
+            self._has_gone_on[some] = False
+
+    def _portions(self, places: list[_Places | None]) -> Iterator[slice]:
+        """Yield ranges of entities that have about ``_MOST_AT_ONCE`` of some rows each, or one entity more."""
+        count = np.zeros(len(self._has_gone_on), np.int64)
+        for part, found in zip(self._parts, places, strict=True):
+            if found is not None:
+                count += np.bincount(part.places["entity"][found], minlength=len(count))
+        ends, first = np.cumsum(count), 0
+        while first < len(ends):
+            before = int(ends[first - 1]) if first else 0
+            last = max(first + 1, int(np.searchsorted(ends, before + _MOST_AT_ONCE, "right")))
+            yield slice(first, last)
+            first = last
+
+    def _closed_in(self, part: _Part) -> _Places | None:
         """Return which places of a part hold rows of ticks that have closed; None where none can be."""
         if part.first_tick >= self._all_open:
             return None
-        which = np.flatnonzero(self._has_gone_on[part.places["entity"]])
+        which = self._held_in(part)
         rows = part.places[which]
         first_open = self._first_open(self.newest_ms[rows["entity"]])
         return which[rows["time_ms"] // self._kind.step_ms < first_open]
+
+    def _held_in(self, part: _Part) -> _Places:
+        """Return which places of a part hold rows of entities that have gone on."""
+        return np.flatnonzero(self._has_gone_on[part.places["entity"]]).astype(np.uint16)
 
     def _hold(self, rows: _Rows) -> None:
         """Hold rows back, behind the others."""
@@ -200,7 +232,7 @@ class Grid:
                 self._parts.append(_Part(self._kind.step_ms))
             rows = left
 
-    def _taken(self, which: list[NDArray[np.intp] | None]) -> _Rows:
+    def _taken(self, which: list[_Places | None]) -> _Rows:
         """Take rows out, in order of arrival, and return them; what is left of small parts is put together.
 
         Args:
@@ -219,20 +251,6 @@ class Grid:
             elif part.count:
                 self._parts.append(part)
         return rows
-
-    def _waves(self, rows: _Rows) -> Iterator[Wave]:
-        """Yield the ticks of rows, of so many entities at a time that memory stays small."""
-        if len(rows) <= _MOST_AT_ONCE:
-            yield from self._waves_of(rows)
-            return
-        entity = rows["entity"]
-        ends = np.cumsum(np.bincount(entity))
-        first = 0
-        while first < len(ends):
-            before = int(ends[first - 1]) if first else 0
-            last = max(first + 1, int(np.searchsorted(ends, before + _MOST_AT_ONCE, "right")))
-            yield from self._waves_of(rows[(first <= entity) & (entity < last)])
-            first = last
 
     def _waves_of(self, rows: _Rows) -> Iterator[Wave]:
         """Yield the ticks of rows."""

@@ -1,7 +1,8 @@
 """Which series are stale: nothing was heard of them for three of their expected periods, or the sensor side said so.
 
 Silence is measured by the monotonic clock, so a jump of the wall clock makes nothing stale. It goes on over a restart,
-without the time that the agent was away: nobody can say who was silent then.
+without the time that the agent was away: nobody can say who was silent then. While the broker is away series go stale,
+as nobody knows their values, but the silence of an entity does not grow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,10 @@ class Staleness:
         """Begin to wait for entities that were known before the start, where it is not known when they were heard."""
         self._entity_heard_ms = grown(self._entity_heard_ms, int(entities.max(initial=-1)) + 1, NEVER_MS)
         self._entity_heard_ms[entities[self._entity_heard_ms[entities] == NEVER_MS]] = now_ms
+
+    def excuse_entities(self, duration_ms: int) -> None:
+        """Take back some silence of all entities: nobody could be heard."""
+        self._entity_heard_ms[self._entity_heard_ms != NEVER_MS] += duration_ms
 
     def forget(self, series: range, entity: int) -> None:
         """Forget an entity and its series."""

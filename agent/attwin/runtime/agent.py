@@ -108,6 +108,7 @@ class Agent:
         self._forget_after_ms = forget_after_ms
         self._lasting = lasting
         self._has_heard = False
+        self._ticked_ms = now
         self._next_tick_ms = self._next_health_ms = self._care_from_ms = self._upkeep_from_ms = now
         self._next_snapshot_ms = now + _SNAPSHOT_MS
         twin.staleness.expect(np.flatnonzero(twin.time_ms[: twin.catalogue.series_count] != NEVER_MS), 0)
@@ -336,6 +337,9 @@ class Agent:
 
     def _tick(self, now: int) -> None:
         """Do what is due from time to time."""
+        if not self.sensors.is_up():
+            self.twin.staleness.excuse_entities(now - self._ticked_ms)
+        self._ticked_ms = now
         self._next_tick_ms = now + _IDLE_MS
         self._check_clock()
         number = self.twin.catalogue.series_number[: self.twin.catalogue.series_count]
@@ -439,7 +443,7 @@ class Agent:
 
     def _forget_silent(self) -> None:
         """Forget learned entities that have been silent for long, by the clock that never jumps."""
-        # what nobody at all was heard of is the broker's silence
+        # after a start, the broker too may have begun anew, and its sensors come back one by one
         if not self._has_heard:
             return
         now_ms = self.clock.monotonic_ms() - self._started_ms
