@@ -192,6 +192,21 @@ def test_a_message_whose_properties_are_longer_than_its_topic_may_be_is_too_long
     assert (is_broken, rest) == (False, 0)
 
 
+@pytest.mark.parametrize(("size", "count", "taken"), [(2_000, 100, 100), (20, 8_000, 4_519)], ids=["large", "small"])
+def test_large_messages_are_read_twice_and_small_ones_once(size: int, count: int, taken: int) -> None:
+    """A round of small messages is bounded by one read of 131,072 bytes; few large ones make a round as well."""
+    rig = Rig()
+    rig.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_000_000)
+
+    rig.feed(publish(b"topic", b"x" * size) * count)
+
+    assert len(rig.client.messages) == taken
+    rig.client.loop_read()
+    rig.client.loop_read()
+    assert len(rig.client.messages) == count
+    rig.close()
+
+
 def test_a_huge_payload_is_passed_over_in_bounded_memory() -> None:
     """Of 10 MB only the limit is kept, the message is still acknowledgeable, and the next one is read."""
     rig = Rig()

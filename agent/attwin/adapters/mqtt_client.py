@@ -18,6 +18,8 @@ from attwin.core.errors import LinkDownError
 from attwin.ports import Clock, Messages
 
 _READ_BYTES = 131_072
+_MOST_READS, _ENOUGH = 2, 1_000
+"""Small messages fill a round with one read. Of large ones a second is taken, as a round costs the same however few."""
 _PUBLISH = 0x30
 _QOS_BITS = 0x06
 _MOST_HEADER = 65_600
@@ -68,23 +70,30 @@ class ReadAheadClient(mqtt.Client):
         return super().loop_write()
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002 -- paho's signature
-        """Read once, as much as there is, and handle every whole packet in it."""
-        if self._sock is None:
-            return mqtt.MQTT_ERR_NO_CONN
-        try:
-            data = self._sock_recv(_READ_BYTES)
-        except BlockingIOError:
-            return mqtt.MQTT_ERR_SUCCESS
-        except OSError:
-            data = b""
-        if not data:
-            return self._loop_rc_handle(mqtt.MQTT_ERR_CONN_LOST)
+        """Read what there is, up to a bound, and handle every whole packet in it."""
+        for _ in range(_MOST_READS):
+            if self._sock is None:
+                return mqtt.MQTT_ERR_NO_CONN
+            try:
+                data = self._sock_recv(_READ_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                return self._loop_rc_handle(mqtt.MQTT_ERR_CONN_LOST)
+            self._take(data)
+            if len(data) < _READ_BYTES or len(self.messages) >= _ENOUGH:
+                break
+        return mqtt.MQTT_ERR_SUCCESS
+
+    def _take(self, data: bytes) -> None:
+        """Take what was read."""
         self._last_bytes_received = mqtt.time_func()
         self.heard_ms = self._wall.monotonic_ms()
         if self._skip:
             self._skip, data = max(0, self._skip - len(data)), data[self._skip :]
         self._rest = self._take_packets(self._rest + data if self._rest else data)
-        return mqtt.MQTT_ERR_SUCCESS
 
     def _take_packets(self, data: bytes) -> bytes:
         """Handle the whole packets at the front of ``data`` and return what is left of it."""

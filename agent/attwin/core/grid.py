@@ -42,7 +42,7 @@ _PART_ROWS = 16_384
 _TAKEN = -1
 """The entity of a row that was taken out of its part."""
 _FAR = 2**62
-_MOST_AT_ONCE = 16_384
+_MOST_AT_ONCE = 8_192
 
 
 class _Part:
