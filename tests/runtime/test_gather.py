@@ -40,3 +40,21 @@ def test_half_of_the_window_does_not_wait() -> None:
     gather.note(10, 1_000)
 
     assert gather.hold_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("every_ms", "read_from_ms"),
+    [
+        pytest.param(1, 45, id="the next read is in time"),
+        pytest.param(2.5, 100, id="the next read comes with the commit"),
+        pytest.param(4.5, 180, id="there is little left to wait for"),
+    ],
+)
+def test_the_last_read_of_a_round_is_when_it_is_committed(every_ms: float, read_from_ms: int) -> None:
+    """Its 100 ms are used in full, so that there are no more commits a second than there must be."""
+    gather = Gather(1_000, 0)
+    gather.note(20, round(20 * every_ms))
+
+    gather.meet(100)
+
+    assert gather.read_from_ms == read_from_ms

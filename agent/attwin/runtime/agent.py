@@ -153,6 +153,7 @@ class Agent:
             self.sensors.on_readable()
         if self.sensors.waiting() > waiting:
             self._gather.note(self.sensors.waiting() - waiting, self.clock.monotonic_ms())
+            self._gather.meet(self._committer.deadline_ms(self._gather.since_ms))
         for descriptor in writable:
             writers[descriptor]()
 

@@ -78,8 +78,12 @@ class Committer:
             self.round.started_ms = self._clock.monotonic_ms()
         if self.round.alerts or self.round.messages >= self._batch:
             return self.round.started_ms
-        deadline_ms = self.round.started_ms + self._commit_ms
-        return deadline_ms if next_read_ms < deadline_ms else self.round.started_ms
+        deadline_ms = self.deadline_ms(self.round.started_ms)
+        return deadline_ms if next_read_ms <= deadline_ms else self.round.started_ms
+
+    def deadline_ms(self, since_ms: int) -> int:
+        """Return when the round must be committed, or one whose oldest message is of ``since_ms`` where it is empty."""
+        return (since_ms if self.round.started_ms is None else self.round.started_ms) + self._commit_ms
 
     def commit(self, *, now_ms: int | None = None) -> None:
         """Make the round durable, then acknowledge its messages. Where the disk refuses, hold all of it.

@@ -42,3 +42,8 @@ class Gather:
             gathered_ms = min(max(_WORTH_A_ROUND * a_message_ms, SHORTEST_MS), LONGEST_MS)
             self.hold_ms = round(min(gathered_ms, self._window * a_message_ms))
         self.read_from_ms = now_ms + self.hold_ms
+
+    def meet(self, deadline_ms: int) -> None:
+        """Read when a round is committed that the next read would miss, where that is worth a read of its own."""
+        if self.read_from_ms > deadline_ms >= self._read_ms + SHORTEST_MS:
+            self.read_from_ms = deadline_ms
