@@ -21,7 +21,7 @@ from attwin.adapters.sqlite_checksums import row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
 from attwin.adapters.sqlite_salvage import HIGHEST_SERIES
 from attwin.adapters.sqlite_upkeep import DROPPED, EXPIRED, Keep, Upkeep
-from attwin.core.audit import STORE
+from attwin.core.audit import STORE, is_of_source
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
@@ -205,10 +205,11 @@ class SqliteStore:
         """
         with self._transaction():
             saved = self._save_entities(commit.now_ms)
-            counts = Counter(commit.counts)
-            retained = self._queue(commit.drafts, commit.now_ms, counts)
-            self._settle(commit.delivered, counts)
-            self._save_segment(commit, counts)
+            queue: Counter[tuple[str, str, str]] = Counter()
+            retained = self._queue(commit.drafts, commit.now_ms, queue)
+            self._settle(commit.delivered, queue)
+            # a source may be called as the queue is
+            self._save_segment(commit, Counter(commit.counts) + queue)
             reject_bytes = self._save_rejects(
                 commit.rejects, self._reject_bytes - self._forget_rejects(commit.replayed)
             )
@@ -222,9 +223,7 @@ class SqliteStore:
             if self._retained.get((message.lane, message.topic)) == message.sequence:
                 del self._retained[message.lane, message.topic]
         self._sent -= len(commit.delivered)
-        self._waiting += sum(
-            count if name == "queued" else -count for (source, name, _), count in counts.items() if source == "upstream"
-        )
+        self._waiting += sum(count if name == "queued" else -count for (_, name, _), count in queue.items())
 
     def load_rejects(self, numbers: Sequence[int]) -> list[KeptReject]:
         """Return those of the given rejects that the ring still has."""
@@ -281,7 +280,8 @@ class SqliteStore:
 
     def whole_since_ms(self) -> int:
         """Return from which time of arrival on the journal holds everything that was stored; 0 for ever."""
-        gone = {name for (name,) in self._connection.execute("select name from audit where source = ?", (STORE,))}
+        names = self._connection.execute("select name from audit where source = ?", (STORE,))
+        gone = {name for (name,) in names if not is_of_source(name)}
         if gone - {EXPIRED, DROPPED}:
             # what was damaged may have been of any time
             return NEVER_WHOLE_MS
