@@ -258,6 +258,18 @@ def test_what_is_old_expires_and_is_counted(upkept: Upkept) -> None:
     assert store.difference == 0
 
 
+def test_what_is_old_expires_after_a_look_at_a_clock_from_the_future(upkept: Upkept) -> None:
+    """Roll-ups too, of which upkeep thinks once a minute."""
+    upkept.work(START_MS + 365 * DAY_MS)
+    upkept.fill(1)
+    upkept.snapshot(START_MS + HOUR_MS)
+    upkept.work(START_MS + HOUR_MS)
+
+    upkept.work(START_MS + 31 * DAY_MS)
+
+    assert upkept.query("select count(*) from rollups") == [(0,)]
+
+
 def test_from_when_on_the_journal_is_whole(upkept: Upkept) -> None:
     """Merging loses nothing; what expired was before the oldest that is left; damage may have been anywhere."""
     upkept.fill(180)
@@ -407,6 +419,18 @@ def test_a_damaged_segment_is_found_by_reading_the_journal_through(
     assert len(upkept.history()) == 8
     assert upkept.query("select readings, length(body) from journal where id = 3") == [(0, 0)]
     assert caplog.text.count("state=lost") == 1
+
+
+def test_the_journal_is_read_through_after_a_look_at_a_clock_from_the_future(upkept: Upkept) -> None:
+    """The next week is one of the clock that is right."""
+    for number in range(3):
+        upkept.commit(a_batch(), START_MS + number)
+    check(upkept, START_MS + 56 * 365 * DAY_MS)
+    upkept.store._connection.execute(BREAKS["zeros"])
+
+    check(upkept, START_MS)
+
+    assert store_sum(upkept).parts["damaged"] == 1
 
 
 @pytest.mark.parametrize("column", ["readings", "first_ms", "last_ms"])

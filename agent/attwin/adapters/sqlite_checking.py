@@ -42,7 +42,8 @@ class JournalCheck:
         Raises:
             sqlite3.Error: A page of the journal is damaged.
         """
-        if self._walk is None and now_ms < self._next_ms:
+        # after a look at a clock from the future, the next time may be years ahead
+        if self._walk is None and self._next_ms - _AGAIN_AFTER_MS <= now_ms < self._next_ms:
             return
         # where it ends by an error, it begins anew
         walk, self._walk = self._walk or self._through(), None

@@ -152,7 +152,8 @@ class Upkeep:
         keep = self._keep
         if self._drop_journal(now_ms - keep.journal_ms, EXPIRED, "'audited_journal_id', 'rolled_journal_id'"):
             return True
-        if now_ms < self._next_expiry_ms:
+        # after a look at a clock from the future, the next time may be years ahead
+        if self._next_expiry_ms - _EXPIRY_EVERY_MS <= now_ms < self._next_expiry_ms:
             return False
         for statement, limit_ms in _EXPIRY:
             with self._transaction():
