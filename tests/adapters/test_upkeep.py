@@ -237,6 +237,33 @@ def test_a_damaged_segment_is_counted_when_it_is_merged_again(upkept: Upkept, mo
     assert (store.parts["damaged"], store.difference) == (50, 0)
 
 
+FLIPS = {"more": "readings + 64", "none": "0"}
+
+
+@pytest.mark.parametrize("level", [0, 1], ids=["merged", "merged again"])
+@pytest.mark.parametrize("flip", FLIPS)
+def test_a_segment_is_believed_before_its_row_when_it_is_merged(
+    upkept: Upkept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, flip: str, level: int
+) -> None:
+    """A bit that flipped beside a segment costs no reading, and the sums hold."""
+    monkeypatch.setattr(sqlite_merging, "_MOST_MERGED", 50)
+    count = upkept.fill(130)
+    upkept.snapshot(REGROUPED_MS)
+    while not upkept.query("select 1 from rollups") or len(merged_sizes(upkept)) < 4 * level:
+        assert upkept.store.upkeep(now_ms=REGROUPED_MS, times_are_final=True)
+    upkept.store._connection.execute(
+        f"update journal set readings = {FLIPS[flip]} where id = (select min(id) + 7 * (merged = 0) from journal)"
+    )
+
+    upkept.work(REGROUPED_MS)
+
+    assert merged_sizes(upkept)[0] == (2, 360)
+    assert store_sum(upkept).parts == {"in the journal": count}
+    assert store_sum(upkept).difference == 0
+    assert len(upkept.history()) == count
+    assert caplog.text.count("state=mended") == 1
+
+
 def test_what_is_old_expires_and_is_counted(upkept: Upkept) -> None:
     """The journal goes after its days, roll-ups and scores after theirs; the sums still add up."""
     count = upkept.fill(30)
@@ -419,6 +446,22 @@ def test_a_damaged_segment_is_found_by_reading_the_journal_through(
     assert len(upkept.history()) == 8
     assert upkept.query("select readings, length(body) from journal where id = 3") == [(0, 0)]
     assert caplog.text.count("state=lost") == 1
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_a_damaged_segment_is_never_merged(upkept: Upkept, broken: str) -> None:
+    """Nor is it rolled up: it is counted, and the others stay as they are."""
+    for number in range(5):
+        upkept.commit(a_batch(values=[1.5, number]), START_MS + number)
+    upkept.store._connection.execute(BREAKS[broken])
+    upkept.snapshot(START_MS + DAY_MS)
+
+    upkept.work(START_MS + DAY_MS)
+
+    assert (store_sum(upkept).parts["damaged"], store_sum(upkept).difference) == (2, 0)
+    assert {time_ms for time_ms, _ in upkept.history()} == {T0_MS, T0_MS + 1_000}
+    assert merged_sizes(upkept) == [(1, 8)]
+    assert upkept.query("select sum(count) from rollups") == [(8,)]
 
 
 def test_the_journal_is_read_through_after_a_look_at_a_clock_from_the_future(upkept: Upkept) -> None:

@@ -124,11 +124,11 @@ class Upkeep:
         )
         if not rows:
             return False
-        segments = [segment for _, segment in rows if segment is not None]
+        segments = [row.segment for row in rows if row.segment is not None]
         with self._transaction():
             if segments:
                 self._add_rollups(joined_segments(segments))
-            self._journal.move("rolled", rows[-1][0])
+            self._journal.move("rolled", rows[-1].number)
         return True
 
     def _add_rollups(self, segment: Segment) -> None:
