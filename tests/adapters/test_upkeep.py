@@ -42,16 +42,16 @@ class Upkept:
         self.store = SqliteStore(self.path, self.catalogue, gateway="g", durability="normal", keep=keep)
         self.store.begin_boot("b", 0, now_ms=START_MS)
 
-    def commit(self, batch: ReadingBatch, at_ms: int) -> None:
+    def commit(self, batch: ReadingBatch, at_ms: int, deliveries: Sequence[tuple[int, int]] = ()) -> None:
         """Store readings at a time."""
         counts = {("s", name, ""): len(batch) for name in ("readings_decoded", "readings_stored")}
-        self.store.commit(Commit(now_ms=at_ms, stored=batch, counts=counts))
+        self.store.commit(Commit(now_ms=at_ms, stored=batch, counts=counts, deliveries=deliveries))
 
     def fill(self, minutes: int, *, every_ms: int = 10_000) -> int:
         """Store a temperature every few seconds; return how many."""
         times = list(range(START_MS, START_MS + minutes * 60_000, every_ms))
         for number, time_ms in enumerate(times):
-            self.commit(a_batch(values=[float(number)], times_ms=[time_ms]), time_ms)
+            self.commit(a_batch(values=[float(number)], times_ms=[time_ms]), time_ms, [(number + 1, number)])
         return len(times)
 
     def snapshot(self, now_ms: int) -> None:
@@ -235,6 +235,19 @@ def test_a_damaged_segment_is_counted_when_it_is_merged_again(upkept: Upkept, mo
 
     store = next(found for found in audit_of(upkept.path) if found.source == "store")
     assert (store.parts["damaged"], store.difference) == (50, 0)
+
+
+def test_deliveries_are_known_after_they_were_merged(upkept: Upkept) -> None:
+    """A broker may deliver again what it could not for hours: a merge is no reason to store it twice."""
+    count = upkept.fill(180)
+    now_ms = START_MS + 180 * 60_000
+    upkept.snapshot(now_ms)
+
+    upkept.work(now_ms)
+
+    known = upkept.store.load_deliveries(4_096)
+    assert {level for level, _ in merged_sizes(upkept)} == {1, 2}
+    assert all(known.is_repeated(number + 1, number) for number in range(count))
 
 
 FLIPS = {"more": "readings + 64", "none": "0"}

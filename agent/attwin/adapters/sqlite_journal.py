@@ -4,6 +4,8 @@ import logging
 import sqlite3
 from dataclasses import dataclass
 
+import numpy as np
+
 from attwin.core.journal import Segment, decode, shifted
 
 MOST_ROWS = 200
@@ -11,6 +13,8 @@ MOST_ROWS = 200
 DAMAGED = "damaged"
 """The counter of readings that could not be read any more."""
 
+DELIVERY = np.dtype([("packet_id", "<u2"), ("checksum", "<u4")])
+"""How a message without a time of its own stands in the column ``deliveries``."""
 Facts = tuple[int, int | None, int | None]
 """How many readings, the first and the last of their times, not shifted; None where there is none."""
 

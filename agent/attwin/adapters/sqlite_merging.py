@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from attwin.adapters.sqlite_journal import JournalRow, JournalTable
+from attwin.adapters.sqlite_journal import DELIVERY, JournalRow, JournalTable
 from attwin.core.journal import (
     Block,
     by_series,
@@ -38,10 +38,21 @@ class Merging:
         connection: sqlite3.Connection,
         transaction: Callable[[], AbstractContextManager[None]],
         journal: JournalTable,
+        *,
+        deliveries: int,
     ) -> None:
+        """Begin with nothing in hand.
+
+        Args:
+            connection: The writer's.
+            transaction: Begins and ends one.
+            journal: The table.
+            deliveries: How many of the newest deliveries stay.
+        """
         self._connection = connection
         self._transaction = transaction
         self._journal = journal
+        self._deliveries = deliveries
         self._regrouping: Iterator[None] = iter(())
         self._waits_at = -1
 
@@ -138,28 +149,42 @@ class Merging:
         # the newest number stays: numbers of the journal are never given twice
         *others, newest = [row.number for row in rows]
         stored = [
-            self._connection.execute("select readings, created_ms from journal where id = ?", (row.number,)).fetchone()
+            self._connection.execute(
+                "select readings, created_ms, deliveries from journal where id = ?", (row.number,)
+            ).fetchone()
             for row in rows
         ]
         lost = 0
-        for row, (readings, _) in zip(rows, stored, strict=True):
+        for row, (readings, _, _) in zip(rows, stored, strict=True):
             if row.is_damaged:
                 lost += readings
             elif readings != row.held[0]:
                 self._journal.say_mended(row.number)
+        deliveries = self._newest(b"".join(own for _, _, own in stored), newest)
         # what is deleted first leaves its pages to what is written then
         self._connection.executemany("delete from journal where id = ?", [(number,) for number in others])
         self._connection.execute(
-            "update journal set merged = ?, counts = '[]', deliveries = x'', created_ms = ?, readings = ?, body = ?, "
+            "update journal set merged = ?, counts = '[]', deliveries = ?, created_ms = ?, readings = ?, body = ?, "
             "first_ms = ?, last_ms = ? where id = ?",
             (
-                *(level, stored[0][1], sum(row.held[0] for row in rows), body),
+                *(level, deliveries, stored[0][1], sum(row.held[0] for row in rows), body),
                 min((row.held[1] for row in rows if row.held[1] is not None), default=None),
                 max((row.held[2] for row in rows if row.held[2] is not None), default=None),
                 newest,
             ),
         )
         self._journal.lose(lost, f"journal {rows[0].number} to {newest}: not readable")
+
+    def _newest(self, deliveries: bytes, number: int) -> bytes:
+        """Return those of the deliveries up to a number that are among the newest of the journal."""
+        if not deliveries:
+            return b""
+        later = self._journal.number(
+            "select sum(length(deliveries)) from (select deliveries from journal "
+            f"where id > {number} and length(deliveries) > 0 order by id limit {self._deliveries})"
+        )
+        size = max(0, self._deliveries * DELIVERY.itemsize - later)
+        return deliveries[max(0, len(deliveries) - size) :]
 
 
 def _hour_end(created_ms: int) -> int:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_checksums import row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
+from attwin.adapters.sqlite_journal import DELIVERY
 from attwin.adapters.sqlite_salvage import HIGHEST_SERIES
 from attwin.adapters.sqlite_upkeep import DROPPED, EXPIRED, Keep, Upkeep
 from attwin.core.audit import STORE, is_of_source
@@ -35,7 +36,6 @@ NEVER_WHOLE_MS = 2**62
 _MOST_REJECT_BYTES = 10_000_000
 _REFILL_MS = 3_600_000
 _DATED_REJECTS = "dated_rejects"
-_DELIVERIES = np.dtype([("packet_id", "<u2"), ("checksum", "<u4")])
 
 log = logging.getLogger("attwin")
 
@@ -381,7 +381,7 @@ class SqliteStore:
         for (body,) in self._connection.execute(
             "select deliveries from journal where length(deliveries) > 0 order by id desc limit ?", (horizon,)
         ):
-            rows = np.frombuffer(body, _DELIVERIES)
+            rows = np.frombuffer(body, DELIVERY)
             found = [*zip(rows["packet_id"].tolist(), rows["checksum"].tolist(), strict=True), *found]
             if len(found) >= horizon:
                 break
@@ -530,7 +530,7 @@ class SqliteStore:
                 last,
                 encode(segment) if len(stored) else b"",
                 msgspec.json.encode([[*key, count] for key, count in counts.items()]).decode(),
-                np.array([*commit.deliveries], _DELIVERIES).tobytes(),
+                np.array([*commit.deliveries], DELIVERY).tobytes(),
                 self._boot,
             ),
         )

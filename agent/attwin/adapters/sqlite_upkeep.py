@@ -17,6 +17,7 @@ import numpy as np
 from attwin.adapters.sqlite_checking import JournalCheck
 from attwin.adapters.sqlite_journal import MOST_ROWS, JournalTable
 from attwin.adapters.sqlite_merging import Merging
+from attwin.core.deliveries import LEAST_HORIZON
 from attwin.core.journal import Segment, joined_segments
 from attwin.core.rollup import roll_up
 from attwin.core.types import Quality
@@ -37,6 +38,7 @@ class Keep:
         journal_ms, rollups_ms, scores_ms, alerts_ms: For how long.
         budget_bytes: The size that the database may have.
         free_bytes: The space that must stay free on its disk.
+        deliveries: How many of the newest messages without a time of their own are known again.
     """
 
     journal_ms: int
@@ -45,6 +47,7 @@ class Keep:
     alerts_ms: int
     budget_bytes: int
     free_bytes: int
+    deliveries: int = LEAST_HORIZON
 
 
 _EXPIRY: tuple[tuple[str, Callable[[Keep], int]], ...] = (
@@ -96,7 +99,7 @@ class Upkeep:
         self._path = path
         self._keep = keep
         self._journal = JournalTable(connection)
-        self._merging = Merging(connection, transaction, self._journal)
+        self._merging = Merging(connection, transaction, self._journal, deliveries=keep.deliveries)
         self._check = JournalCheck(connection, transaction, self._journal)
         self._next_expiry_ms = 0
 
