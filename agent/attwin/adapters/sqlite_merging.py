@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from attwin.adapters.sqlite_journal import DELIVERY, JournalRow, JournalTable
+from attwin.adapters.sqlite_journal import DELIVERY, MOST_ROWS, JournalRow, JournalTable
 from attwin.core.journal import (
     Block,
     by_series,
@@ -25,7 +25,8 @@ _MOST_REGROUPED = 2**17
 """Readings of a segment that was merged twice; 4 MB while they are in memory."""
 _BLOCKS_A_SLICE = 4
 _MERGE_AFTER_MS = 3_600_000
-_HOUR_MS = 3_600_000
+HOUR_MS = 3_600_000
+"""What is merged is of one hour by the clock of its commits."""
 _ONCE, _TWICE = 1, 2
 """What the column ``merged`` says."""
 
@@ -61,20 +62,12 @@ class Merging:
         return self._merge(now_ms) or self._regroup()
 
     def _merge(self, now_ms: int) -> bool:
-        """Merge the oldest plain segments of one hour and one boot that are an hour old."""
-        merged = self._journal.position("merged")
-        seen = min(self._journal.position("audited"), self._journal.position("rolled"))
-        first = self._connection.execute(
-            "select id, created_ms, boot from journal where id > ? and id <= ? order by id limit 1", (merged, seen)
-        ).fetchone()
-        if first is None or first[1] > now_ms - _MERGE_AFTER_MS:
+        """Merge the oldest plain segments of one hour and one boot, once the youngest of them is an hour old."""
+        numbers = self._next_batch(now_ms)
+        if not numbers:
             return False
-        number, created_ms, boot = first
         rows = self._journal.slice(
-            "journal.id >= ? and journal.id <= ? and boot = ? and created_ms < ?",
-            (number, seen, boot, _hour_end(created_ms)),
-            most=_MOST_MERGED,
-            shift=False,
+            "journal.id between ? and ?", (numbers[0], numbers[-1]), most=_MOST_MERGED, shift=False
         )
         segments = [row.segment for row in rows if row.segment is not None]
         body = encode_sorted(joined_segments(segments)) if segments else b""
@@ -82,6 +75,30 @@ class Merging:
             self._replace(rows, body, level=_ONCE)
             self._journal.move("merged", rows[-1].number)
         return True
+
+    def _next_batch(self, now_ms: int) -> list[int]:
+        """Return the next plain segments that are merged in one slice; none while one of them is young.
+
+        Waiting for the youngest makes full slices, and leaves the last hour as it is, from which windows are refilled.
+        """
+        seen = min(self._journal.position("audited"), self._journal.position("rolled"))
+        numbers: list[int] = []
+        held, own = 0, None
+        for number, readings, created_ms, boot, shift_ms in self._connection.execute(
+            "select journal.id, readings, created_ms, boot, coalesce(shift_ms, 0) from journal "
+            "left join boots on boot = boots.id where journal.id > ? and journal.id <= ? order by journal.id limit ?",
+            (self._journal.position("merged"), seen, MOST_ROWS),
+        ):
+            held += readings
+            hour = (_hour_end(created_ms), boot)
+            if numbers and (hour != own or held > _MOST_MERGED):
+                break
+            # a commit from further in the future is one of a clock that was never put right
+            if abs(now_ms - created_ms - shift_ms) < _MERGE_AFTER_MS:
+                return []
+            numbers.append(number)
+            own = hour
+        return numbers
 
     def _regroup(self) -> bool:
         """Do the next slice of merging merged segments again."""
@@ -130,7 +147,7 @@ class Merging:
                 return
             rows += found
         yield
-        # a plain one is here where the clock went back within its second: the first merge passed it over
+        # a plain one is here where the clock went back within its second: earlier versions passed it over
         parts = [row.segment if row.is_sorted else by_series(row.segment) for row in rows if row.segment is not None]
         blocks: list[Block] = []
         for block in sorted_blocks(parts):
@@ -188,4 +205,4 @@ class Merging:
 
 
 def _hour_end(created_ms: int) -> int:
-    return int(created_ms - created_ms % _HOUR_MS + _HOUR_MS)
+    return int(created_ms - created_ms % HOUR_MS + HOUR_MS)

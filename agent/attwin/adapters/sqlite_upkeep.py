@@ -16,7 +16,7 @@ import numpy as np
 
 from attwin.adapters.sqlite_checking import JournalCheck
 from attwin.adapters.sqlite_journal import MOST_ROWS, JournalTable
-from attwin.adapters.sqlite_merging import Merging
+from attwin.adapters.sqlite_merging import HOUR_MS, Merging
 from attwin.core.deliveries import LEAST_HORIZON
 from attwin.core.journal import Segment, joined_segments
 from attwin.core.rollup import roll_up
@@ -27,6 +27,8 @@ _MOST_DROPPED = 20_000
 """Readings a slice of each sort; about 10 ms."""
 _VACUUM_PAGES = 64
 _EXPIRY_EVERY_MS = 60_000
+_LAST_MS = f"(case when merged then created_ms - created_ms % {HOUR_MS} + {HOUR_MS} else created_ms end)"
+"""When the newest readings of a row came, or a little later: a merged one begins when ``created_ms`` says."""
 EXPIRED, DROPPED = "expired", "dropped for space"
 
 
@@ -190,10 +192,10 @@ class Upkeep:
     def _drop_journal(self, before_ms: int, reason: str, seen_by: str) -> bool:
         """Drop the oldest segments that the snapshot and the audit have seen; count what they held."""
         rows = self._connection.execute(
-            "select journal.id, readings from (select id, readings, created_ms, boot from journal where id <= "
+            "select journal.id, readings from (select id, readings, created_ms, boot, merged from journal where id <= "
             f"(select min(cast(value as integer)) from meta where name in ({seen_by})) "
             "and id < (select max(id) from journal) order by id limit ?) as journal "
-            "left join boots on boot = boots.id where created_ms + coalesce(shift_ms, 0) < ?",
+            f"left join boots on boot = boots.id where {_LAST_MS} + coalesce(shift_ms, 0) < ?",
             (MOST_ROWS, before_ms),
         ).fetchall()
         if not rows:
