@@ -55,13 +55,17 @@ def a_store(path: Path) -> SqliteStore:
 def fill(store: SqliteStore, rate: int, series: int, commits: int) -> None:
     """Add the commits of an hour, and some of the next one."""
     chance = np.random.default_rng(1)
-    count = rate // commits
     level = np.round(chance.normal(20, 5, series), 1)
     connection = store._connection  # noqa: SLF001 -- commits of two hours, without two hours
     connection.execute("begin")
     for number in range(int(3_600 * commits * 1.1)):
         at_ms = START_MS + number * 1_000 // commits
-        key = (number * count + np.arange(count)) % series
+        first, end = number * rate // commits, (number + 1) * rate // commits
+        if first == end:
+            # fewer readings than commits: the agent commits only what there is
+            continue
+        count = end - first
+        key = np.arange(first, end) % series
         segment = Segment(
             series_key=key + 1,
             time_ms=at_ms + np.sort(chance.integers(0, 1_000 // commits, count)),
@@ -96,7 +100,7 @@ def merge(store: SqliteStore, label: str, level: int) -> list[tuple[object, ...]
         "select readings, created_ms, first_ms, last_ms, merged, body from journal where created_ms < ? order by id",
         (START_MS + HOUR_MS,),
     ).fetchall()
-    (count,) = connection.execute("select sum(readings) from journal").fetchone()
+    (count,) = connection.execute("select sum(readings) from journal where merged > ?", (level,)).fetchone()
     size = sum(len(row[-1]) for row in rows) / sum(row[0] for row in rows)
     print(
         f"{label} merge: {len(rows)} segments of an hour, {size:.2f} bytes a reading, {len(slices)} slices, "

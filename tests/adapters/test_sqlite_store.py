@@ -150,6 +150,22 @@ def test_a_retained_message_supersedes_older_ones_that_wait(store: SqliteStore) 
     assert dict(query(store, "select name, count from audit_totals")) == {"queued": 4, "superseded": 1}
 
 
+@pytest.mark.parametrize("source", ["upstream", "store", "state"])
+def test_a_source_may_be_called_as_the_agents_own_counters_are(store: SqliteStore, source: str) -> None:
+    """What waits, what status says, how far back the journal is whole and the sums are as with any other name."""
+    names = ("messages_received", "messages_decoded", "readings_decoded", "readings_stored")
+    counts = {(source, name, ""): 2 for name in names}
+    store.commit(Commit(now_ms=1, stored=a_batch(values=[1.0, 2.0]), counts=counts, drafts=[a_draft(0), a_draft(1)]))
+    columns = {"time_ms": NEVER_MS, "value": np.nan, "quality": 0, "score_ms": NEVER_MS, "score": np.nan}
+    arrays = {f"twin.{name}": np.full(2, value) for name, value in columns.items()}
+    store.save_snapshot(arrays, now_ms=2, missing_names=str)
+
+    assert (store.waiting_outgoing(), store.unsent_outgoing()) == (2, 2)
+    assert store.whole_since_ms() == 0
+    assert sums_of(store.path) == {**dict.fromkeys(names, 2), "upstream_queued": 2}
+    assert [(found.total, found.difference) for found in audit_of(store.path)] == [(2, 0)] * 4
+
+
 def test_what_supersedes_is_known_after_a_failure_a_delivery_and_a_restart(
     tmp_path: Path, catalogue: Catalogue
 ) -> None:
@@ -235,7 +251,7 @@ def test_a_damaged_snapshot_is_not_trusted(store: SqliteStore) -> None:
 def saved_state(path: Path, *, time_ms: int = T0_MS, value: float = 21.5) -> None:
     """Leave a database with a temperature, a co2 and a score of e0, and an attention that is well."""
     store = SqliteStore(path, a_catalogue(), gateway="g1", durability="full")
-    store.commit(Commit(now_ms=1, counts={("s", "x", ""): 1}))
+    store.commit(Commit(now_ms=1, counts={("s", "readings_stored", ""): 1}))
     arrays = {
         "twin.time_ms": np.array([time_ms, time_ms]),
         "twin.value": np.array([value, 700.0]),

@@ -4,12 +4,11 @@ What SQLite finds damaged raises, and is mended at the next start. A segment tha
 held is counted. What stands beside a segment that does is put right: the segment has checksums, its row has none.
 """
 
-import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from attwin.adapters.sqlite_journal import JournalTable
+from attwin.adapters.sqlite_journal import Facts, JournalTable, is_another
 from attwin.core.journal import parts_of
 
 _MOST_CHECKED = 20_000
@@ -17,8 +16,6 @@ _MOST_CHECKED = 20_000
 _ROW_COSTS = 50
 """A row takes as long as so many readings."""
 _AGAIN_AFTER_MS = 7 * 86_400_000
-
-log = logging.getLogger("attwin")
 
 
 class JournalCheck:
@@ -42,7 +39,8 @@ class JournalCheck:
         Raises:
             sqlite3.Error: A page of the journal is damaged.
         """
-        if self._walk is None and now_ms < self._next_ms:
+        # after a look at a clock from the future, the next time may be years ahead
+        if self._walk is None and self._next_ms - _AGAIN_AFTER_MS <= now_ms < self._next_ms:
             return
         # where it ends by an error, it begins anew
         walk, self._walk = self._walk or self._through(), None
@@ -74,10 +72,11 @@ class JournalCheck:
             except ValueError as error:
                 self._empty(number, said[0], body, str(error))
             else:
-                if count and first_ms != said[1] and last_ms != said[2]:
+                held = (count, first_ms, last_ms)
+                if is_another(held, said):
                     self._empty(number, said[0], body, "its times are not those that were stored")
-                elif (count, first_ms, last_ms) != said:
-                    self._put_right(number, (count, first_ms, last_ms), body)
+                elif held != said:
+                    self._put_right(number, held, body)
             seen += _ROW_COSTS
             if seen > _MOST_CHECKED:
                 yield True
@@ -93,11 +92,11 @@ class JournalCheck:
             ).rowcount:
                 self._journal.lose(readings, f"journal {number}: {problem}")
 
-    def _put_right(self, number: int, facts: tuple[int, int | None, int | None], body: bytes) -> None:
+    def _put_right(self, number: int, facts: Facts, body: bytes) -> None:
         """Make a row say what its segment holds."""
         with self._transaction():
             if self._connection.execute(
                 "update journal set readings = ?, first_ms = ?, last_ms = ? where id = ? and body = ?",
                 (*facts, number, body),
             ).rowcount:
-                log.error("journal=%d state=mended problem='its row did not say what its segment holds'", number)
+                self._journal.say_mended(number)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_checksums import row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
+from attwin.adapters.sqlite_journal import DELIVERY
 from attwin.adapters.sqlite_salvage import HIGHEST_SERIES
 from attwin.adapters.sqlite_upkeep import DROPPED, EXPIRED, Keep, Upkeep
-from attwin.core.audit import STORE
+from attwin.core.audit import STORE, is_of_source
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
@@ -35,7 +36,6 @@ NEVER_WHOLE_MS = 2**62
 _MOST_REJECT_BYTES = 10_000_000
 _REFILL_MS = 3_600_000
 _DATED_REJECTS = "dated_rejects"
-_DELIVERIES = np.dtype([("packet_id", "<u2"), ("checksum", "<u4")])
 
 log = logging.getLogger("attwin")
 
@@ -205,10 +205,11 @@ class SqliteStore:
         """
         with self._transaction():
             saved = self._save_entities(commit.now_ms)
-            counts = Counter(commit.counts)
-            retained = self._queue(commit.drafts, commit.now_ms, counts)
-            self._settle(commit.delivered, counts)
-            self._save_segment(commit, counts)
+            queue: Counter[tuple[str, str, str]] = Counter()
+            retained = self._queue(commit.drafts, commit.now_ms, queue)
+            self._settle(commit.delivered, queue)
+            # a source may be called as the queue is
+            self._save_segment(commit, Counter(commit.counts) + queue)
             reject_bytes = self._save_rejects(
                 commit.rejects, self._reject_bytes - self._forget_rejects(commit.replayed)
             )
@@ -222,9 +223,7 @@ class SqliteStore:
             if self._retained.get((message.lane, message.topic)) == message.sequence:
                 del self._retained[message.lane, message.topic]
         self._sent -= len(commit.delivered)
-        self._waiting += sum(
-            count if name == "queued" else -count for (source, name, _), count in counts.items() if source == "upstream"
-        )
+        self._waiting += sum(count if name == "queued" else -count for (_, name, _), count in queue.items())
 
     def load_rejects(self, numbers: Sequence[int]) -> list[KeptReject]:
         """Return those of the given rejects that the ring still has."""
@@ -281,7 +280,8 @@ class SqliteStore:
 
     def whole_since_ms(self) -> int:
         """Return from which time of arrival on the journal holds everything that was stored; 0 for ever."""
-        gone = {name for (name,) in self._connection.execute("select name from audit where source = ?", (STORE,))}
+        names = self._connection.execute("select name from audit where source = ?", (STORE,))
+        gone = {name for (name,) in names if not is_of_source(name)}
         if gone - {EXPIRED, DROPPED}:
             # what was damaged may have been of any time
             return NEVER_WHOLE_MS
@@ -381,7 +381,7 @@ class SqliteStore:
         for (body,) in self._connection.execute(
             "select deliveries from journal where length(deliveries) > 0 order by id desc limit ?", (horizon,)
         ):
-            rows = np.frombuffer(body, _DELIVERIES)
+            rows = np.frombuffer(body, DELIVERY)
             found = [*zip(rows["packet_id"].tolist(), rows["checksum"].tolist(), strict=True), *found]
             if len(found) >= horizon:
                 break
@@ -530,7 +530,7 @@ class SqliteStore:
                 last,
                 encode(segment) if len(stored) else b"",
                 msgspec.json.encode([[*key, count] for key, count in counts.items()]).decode(),
-                np.array([*commit.deliveries], _DELIVERIES).tobytes(),
+                np.array([*commit.deliveries], DELIVERY).tobytes(),
                 self._boot,
             ),
         )

@@ -16,7 +16,8 @@ import numpy as np
 
 from attwin.adapters.sqlite_checking import JournalCheck
 from attwin.adapters.sqlite_journal import MOST_ROWS, JournalTable
-from attwin.adapters.sqlite_merging import Merging
+from attwin.adapters.sqlite_merging import HOUR_MS, Merging
+from attwin.core.deliveries import LEAST_HORIZON
 from attwin.core.journal import Segment, joined_segments
 from attwin.core.rollup import roll_up
 from attwin.core.types import Quality
@@ -26,6 +27,8 @@ _MOST_DROPPED = 20_000
 """Readings a slice of each sort; about 10 ms."""
 _VACUUM_PAGES = 64
 _EXPIRY_EVERY_MS = 60_000
+_LAST_MS = f"(case when merged then created_ms - created_ms % {HOUR_MS} + {HOUR_MS} else created_ms end)"
+"""When the newest readings of a row came, or a little later: a merged one begins when ``created_ms`` says."""
 EXPIRED, DROPPED = "expired", "dropped for space"
 
 
@@ -37,6 +40,7 @@ class Keep:
         journal_ms, rollups_ms, scores_ms, alerts_ms: For how long.
         budget_bytes: The size that the database may have.
         free_bytes: The space that must stay free on its disk.
+        deliveries: How many of the newest messages without a time of their own are known again.
     """
 
     journal_ms: int
@@ -45,6 +49,7 @@ class Keep:
     alerts_ms: int
     budget_bytes: int
     free_bytes: int
+    deliveries: int = LEAST_HORIZON
 
 
 _EXPIRY: tuple[tuple[str, Callable[[Keep], int]], ...] = (
@@ -96,7 +101,7 @@ class Upkeep:
         self._path = path
         self._keep = keep
         self._journal = JournalTable(connection)
-        self._merging = Merging(connection, transaction, self._journal)
+        self._merging = Merging(connection, transaction, self._journal, deliveries=keep.deliveries)
         self._check = JournalCheck(connection, transaction, self._journal)
         self._next_expiry_ms = 0
 
@@ -124,11 +129,11 @@ class Upkeep:
         )
         if not rows:
             return False
-        segments = [segment for _, segment in rows if segment is not None]
+        segments = [row.segment for row in rows if row.segment is not None]
         with self._transaction():
             if segments:
                 self._add_rollups(joined_segments(segments))
-            self._journal.move("rolled", rows[-1][0])
+            self._journal.move("rolled", rows[-1].number)
         return True
 
     def _add_rollups(self, segment: Segment) -> None:
@@ -152,7 +157,8 @@ class Upkeep:
         keep = self._keep
         if self._drop_journal(now_ms - keep.journal_ms, EXPIRED, "'audited_journal_id', 'rolled_journal_id'"):
             return True
-        if now_ms < self._next_expiry_ms:
+        # after a look at a clock from the future, the next time may be years ahead
+        if self._next_expiry_ms - _EXPIRY_EVERY_MS <= now_ms < self._next_expiry_ms:
             return False
         for statement, limit_ms in _EXPIRY:
             with self._transaction():
@@ -186,10 +192,10 @@ class Upkeep:
     def _drop_journal(self, before_ms: int, reason: str, seen_by: str) -> bool:
         """Drop the oldest segments that the snapshot and the audit have seen; count what they held."""
         rows = self._connection.execute(
-            "select journal.id, readings from (select id, readings, created_ms, boot from journal where id <= "
+            "select journal.id, readings from (select id, readings, created_ms, boot, merged from journal where id <= "
             f"(select min(cast(value as integer)) from meta where name in ({seen_by})) "
             "and id < (select max(id) from journal) order by id limit ?) as journal "
-            "left join boots on boot = boots.id where created_ms + coalesce(shift_ms, 0) < ?",
+            f"left join boots on boot = boots.id where {_LAST_MS} + coalesce(shift_ms, 0) < ?",
             (MOST_ROWS, before_ms),
         ).fetchall()
         if not rows:

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 UPSTREAM, STORE, STATE = "upstream", "store", "state"
-"""Names among the counters that are no source of readings."""
+"""Whose counters those are that are not of a source of readings; a source may be called so too."""
+_OF_SOURCES = ("messages_", "readings_")
+"""How the names of the counters of sources begin, and no others."""
 LOST = "lost in a damaged file"
 
 
@@ -43,6 +45,11 @@ class Sum:
         }
 
 
+def is_of_source(name: str) -> bool:
+    """Return whether a counter's name is one that sources of readings have."""
+    return name.startswith(_OF_SOURCES)
+
+
 def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting: int) -> list[Sum]:
     """Return all sums.
 
@@ -52,11 +59,16 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
         waiting: How many messages wait in the outbox.
     """
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    upstream: dict[str, int] = defaultdict(int)
+    store: dict[str, int] = defaultdict(int)
     for source, name, reason, count in counters:
-        counts[source][f"{name}({reason})" if reason and source != UPSTREAM else name] += count
-    upstream, store = counts.pop(UPSTREAM, {}), counts.pop(STORE, {})
-    # rows of the current state are made of the readings, which are accounted for without them
-    counts.pop(STATE, None)
+        if is_of_source(name):
+            counts[source][f"{name}({reason})" if reason else name] += count
+        elif source == UPSTREAM:
+            upstream[name] += count
+        elif source == STORE:
+            store[name] += count
+        # the rest is of ``STATE``: rows of the current state are made of the readings, which are accounted for
     sums = []
     for source, found in sorted(counts.items()):
         sums.append(_sum(source, "messages received", found, "messages_"))

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 HORIZON = 65_535
 """How many deliveries are remembered: as many as there are packet ids."""
+LEAST_HORIZON = 4_096
+"""How many are remembered over a restart at least, however small the broker's in-flight window is said to be."""
 
 
 def fingerprint(topic: bytes, payload: bytes) -> int:

@@ -15,6 +15,7 @@ from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
 from attwin.adapters.wakeup import SignalWatch
 from attwin.core.catalogue import Catalogue, Kind, Metric
+from attwin.core.deliveries import LEAST_HORIZON
 from attwin.core.errors import SettingsError
 from attwin.core.outgoing import alert_drafts, base_topic
 from attwin.core.routes import Source
@@ -50,8 +51,6 @@ _SUBSCRIBED = "subscribed"
 STORE_DAMAGED = "store-damaged"
 """The rule of the alert that the database was set aside."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_LEAST_HORIZON = 4_096
-"""How many deliveries are remembered at least, so that one that comes again is recognised."""
 
 
 class Daemon:
@@ -79,12 +78,13 @@ class Daemon:
         demand_packages(settings)
         demand_tested(settings, path)
         house = _House(settings)
+        horizon = max(LEAST_HORIZON, 2 * settings.broker.inflight)
         store = SqliteStore(
             path,
             house.catalogue,
             gateway=settings.gateway.id,
             durability=settings.store.durability,
-            keep=_keep(settings.store),
+            keep=_keep(settings.store, horizon),
         )
         try:
             clock = SystemClock(floor_ms=store.newest_ms(), file=settings.gateway.clock_file)
@@ -117,7 +117,7 @@ class Daemon:
                     house.sources,
                     house.catalogue,
                     own_base=base,
-                    deliveries=store.load_deliveries(max(_LEAST_HORIZON, 2 * settings.broker.inflight)),
+                    deliveries=store.load_deliveries(horizon),
                 ),
                 twin=twin,
                 book=book,
@@ -281,7 +281,7 @@ def _sensors(settings: Settings, sources: Sequence[Source], clock: SystemClock, 
     )
 
 
-def _keep(settings: StoreSettings) -> Keep:
+def _keep(settings: StoreSettings, horizon: int) -> Keep:
     return Keep(
         journal_ms=settings.keep.journal,
         rollups_ms=settings.keep.rollups,
@@ -289,6 +289,7 @@ def _keep(settings: StoreSettings) -> Keep:
         alerts_ms=settings.keep.alerts,
         budget_bytes=settings.budget,
         free_bytes=settings.free,
+        deliveries=horizon,
     )
 
 

@@ -1,12 +1,14 @@
 """What reading commands know: from the running agent where there is one, from the database where there is none."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attwin.adapters.control_socket import ask, control_path
 from attwin.adapters.sqlite_checksums import is_whole
 from attwin.adapters.sqlite_database import reader
+from attwin.core.audit import UPSTREAM, is_of_source
 from attwin.core.errors import AgentAwayError, DataError, StoreError
 from attwin.runtime.commands import MOST_REPLAYED
 
@@ -78,19 +80,17 @@ def status_of(database: Path) -> dict[str, object]:
 
 def sums_of(database: Path) -> dict[str, object]:
     """Return what has been counted since the database was made: totals by name, and reasons where there are any."""
-    sums: dict[str, object] = {}
     with reader(database) as connection:
-        rows = connection.execute(
-            "select name, reason, sum(count) from audit_totals where source <> 'upstream' group by name, reason"
-        ).fetchall()
-        lanes = connection.execute(
-            "select 'upstream_' || name, sum(count) from audit_totals where source = 'upstream' group by name"
-        ).fetchall()
-    for name, reason, count in rows:
-        sums[name] = int(str(sums.get(name, 0))) + count
+        rows = connection.execute("select source, name, reason, count from audit_totals").fetchall()
+    sums: Counter[str] = Counter()
+    for source, name, reason, count in rows:
+        if source == UPSTREAM and not is_of_source(name):
+            sums[f"{UPSTREAM}_{name}"] += count
+            continue
+        sums[name] += count
         if reason:
-            sums[f"{name}.{reason}"] = count
-    return dict(sorted({**sums, **dict(lanes)}.items()))
+            sums[f"{name}.{reason}"] += count
+    return dict(sorted(sums.items()))
 
 
 def twins_of(database: Path) -> list[dict[str, object]]:
