@@ -301,15 +301,18 @@ class KeptReject:
         number: Its number.
         time_ms: When it was rejected, by the gateway's clock.
         topic, payload: As they arrived.
-        is_whole, is_part, retained: As in ``Reject``.
+        message: The lowest number of the rejects of the same message.
+        taken: What was taken of that message, see ``core.taken``; None where that was not kept.
+        is_whole, retained: As in ``Reject``.
     """
 
     number: int
     time_ms: int
     topic: str
     payload: bytes
+    message: int
+    taken: bytes | None
     is_whole: bool
-    is_part: bool
     retained: bool
 
 
@@ -326,19 +329,11 @@ class Store(Protocol):
         ...
 
     def load_rejects(self, numbers: Sequence[int]) -> list[KeptReject]:
-        """Return those of the given rejects that the ring still has."""
-        ...
-
-    def holds(self, batch: ReadingBatch) -> NDArray[np.bool_]:
-        """Return which readings, by series and time, the journal holds, however old they are. Shape (N,).
+        """Return those of the given rejects that the ring still has, and all others of their messages, by time.
 
         Raises:
-            StoreError: A part of the journal that may hold one cannot be read.
+            StoreError: They cannot be read.
         """
-        ...
-
-    def whole_since_ms(self) -> int:
-        """Return from which time of arrival on the journal holds everything that was stored."""
         ...
 
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:

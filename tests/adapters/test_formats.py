@@ -474,7 +474,7 @@ def test_readings_of_several_sources_stay_in_the_order_of_arrival(tmp_path: Path
     )
 
     assert [value for _, _, value, _ in own.readings(taken)] == [1.0, 2.0, 3.0, 4.0]
-    assert taken.place.tolist() == [0, 1, 1, 2]
+    assert taken.rows.place.tolist() == [0, 1, 1, 2]
     times = [time_ms for *_, time_ms in own.readings(taken)]
     assert sorted(set(times)) == times
 

@@ -65,6 +65,17 @@ def test_nothing_of_an_earlier_version_is_lost(tmp_path: Path, frozen: Path) -> 
     store.close()
 
 
+def test_what_an_earlier_version_took_of_a_message_is_not_known(tmp_path: Path) -> None:
+    """So the rest of it is not taken either; a message of which nothing was taken can be."""
+    path = a_database(tmp_path, next(schema for schema in SCHEMAS if schema.stem == "m004"))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("update rejects set is_part = 1 where id = 2")
+    store = opened(path)
+
+    assert [(reject.message, reject.taken) for reject in store.load_rejects([1, 2])] == [(1, b""), (2, None)]
+    store.close()
+
+
 @pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)
 def test_what_an_earlier_version_stored_is_rolled_up_and_merged(tmp_path: Path, frozen: Path) -> None:
     """Its segments and the new ones go through the same upkeep."""

@@ -15,7 +15,7 @@ from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
-from attwin.core.errors import StoreError
+from attwin.core.errors import StoreDamagedError, StoreError
 from attwin.core.outgoing import AlertFacts, Draft
 from attwin.core.types import Reason, Reject, RejectReason
 from attwin.ports import AlertChange, Commit, ScoreRow
@@ -161,7 +161,6 @@ def test_a_source_may_be_called_as_the_agents_own_counters_are(store: SqliteStor
     store.save_snapshot(arrays, now_ms=2, missing_names=str)
 
     assert (store.waiting_outgoing(), store.unsent_outgoing()) == (2, 2)
-    assert store.whole_since_ms() == 0
     assert sums_of(store.path) == {**dict.fromkeys(names, 2), "upstream_queued": 2}
     assert [(found.total, found.difference) for found in audit_of(store.path)] == [(2, 0)] * 4
 
@@ -464,23 +463,58 @@ def test_times_of_receipt_are_put_right_when_the_clock_is(tmp_path: Path) -> Non
     store.close()
 
 
-def test_the_journal_knows_what_it_holds(store: SqliteStore) -> None:
-    """By series and time, within segments of which times overlap; times of receipt as they were put right."""
-    store.begin_boot("this", 0, now_ms=0)
-    received = np.array([Reason.RECEIVED, 0, 0], np.uint16)
-    for start_ms in (0, 500):
-        times = [T0_MS + start_ms, T0_MS + start_ms + 1000, T0_MS + 77]
-        batch = replace(a_batch(values=[1.0] * 3, times_ms=times, series=[0, 1, 1]), reason=received)
-        store.commit(Commit(now_ms=T0_MS, stored=batch, counts={("s", "x", ""): 1}))
-    store.mend_times(10**9, now_ms=T0_MS)
-    asked = [(0, 10**9), (0, 10**9 + 500), (1, 0), (1, 1000), (0, 1000), (1, 77), (0, 77), (1, 10**9), (0, 0)]
-
-    held = store.holds(
-        a_batch(values=[2.0] * len(asked), times_ms=[T0_MS + t for _, t in asked], series=[s for s, _ in asked])
+def a_reject(*, message: int | None = None, taken: bytes = b"", time_ms: int = T0_MS) -> Reject:
+    """Return a reject, of a message of which nothing was taken unless told."""
+    return Reject(
+        time_ms=time_ms,
+        source=0,
+        topic="t",
+        reason=RejectReason.UNKNOWN_METRIC,
+        detail="",
+        payload=b"1",
+        message=message,
+        taken=taken,
     )
 
-    assert held.tolist() == [True, True, False, True, False, True, False, False, False]
-    assert store.holds(a_batch(values=[])).tolist() == []
+
+def test_the_rejects_of_a_message_are_found_together(store: SqliteStore) -> None:
+    """Whichever of them is asked for; those of other messages, of this commit and of others, are not."""
+    parts = [a_reject(message=1, taken=b"12345678"), a_reject(), a_reject(message=2), a_reject(message=1)]
+    for _ in range(2):
+        store.commit(Commit(now_ms=T0_MS, rejects=parts, counts={("s", "x", ""): 1}))
+
+    assert [(kept.number, kept.message, kept.taken) for kept in store.load_rejects([8])] == [
+        (5, 5, b"12345678"),
+        (8, 5, b""),
+    ]
+    assert [(kept.number, kept.message, kept.taken) for kept in store.load_rejects([2, 7])] == [
+        (2, 2, b""),
+        (7, 7, b""),
+    ]
+    assert store.load_rejects([9]) == []
+
+
+def test_numbers_of_rejects_are_never_given_again(store: SqliteStore) -> None:
+    """Also where the newest one has left the ring."""
+    store.commit(Commit(now_ms=T0_MS, rejects=[a_reject(), a_reject()], counts={("s", "x", ""): 1}))
+    store.commit(Commit(now_ms=T0_MS, replayed=[2], counts={("s", "x", ""): 1}))
+    store.commit(Commit(now_ms=T0_MS, rejects=[a_reject()], counts={("s", "x", ""): 1}))
+
+    assert query(store, "select id from rejects order by id") == [(1,), (3,)]
+
+
+def test_a_damaged_ring_is_said_to_be_damaged(store: SqliteStore) -> None:
+    """So that the agent stops, and the next start mends."""
+    store.commit(Commit(now_ms=T0_MS, rejects=[a_reject()], counts={("s", "x", ""): 1}))
+    ((root,),) = query(store, "select rootpage from sqlite_master where name = 'rejects'")
+    store._connection.execute("pragma wal_checkpoint(truncate)")
+    with store.path.open("rb+") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\x77" * 4096)
+    store._connection.execute("pragma shrink_memory")
+
+    with pytest.raises(StoreDamagedError):
+        store.load_rejects([1])
 
 
 def test_rejects_are_dated_anew_when_the_clock_is_put_right(store: SqliteStore) -> None:
@@ -504,16 +538,6 @@ def test_rejects_are_dated_anew_when_the_clock_is_put_right(store: SqliteStore) 
 
     found = [time_ms for (time_ms,) in query(store, "select time_ms from rejects order by id")]
     assert found == [150, 500_001, 500_500, 500_001, 500_037]
-
-
-def test_a_segment_that_cannot_be_read_is_said_where_it_matters(store: SqliteStore) -> None:
-    """Only where it may hold what is asked for."""
-    store.commit(Commit(now_ms=T0_MS, stored=a_batch(times_ms=[T0_MS]), counts={("s", "x", ""): 1}))
-    store._connection.execute("update journal set body = x'0102'")
-
-    assert store.holds(a_batch(times_ms=[T0_MS + 1])).tolist() == [False]
-    with pytest.raises(StoreError, match="segment 1 of the journal"):
-        store.holds(a_batch(times_ms=[T0_MS]))
 
 
 def test_deliveries_are_remembered_over_a_restart(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attwin.adapters import sqlite_checking, sqlite_merging, sqlite_upkeep
-from attwin.adapters.sqlite_store import NEVER_WHOLE_MS, SqliteStore
+from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
 from attwin.core.audit import Sum
 from attwin.core.catalogue import Catalogue
@@ -362,23 +362,6 @@ def test_what_is_old_expires_after_a_look_at_a_clock_from_the_future(upkept: Upk
     upkept.work(START_MS + 31 * DAY_MS)
 
     assert upkept.query("select count(*) from rollups") == [(0,)]
-
-
-def test_from_when_on_the_journal_is_whole(upkept: Upkept) -> None:
-    """Merging loses nothing; what expired was before the oldest that is left; damage may have been anywhere."""
-    upkept.fill(180)
-    upkept.snapshot(START_MS + 4 * HOUR_MS)
-    upkept.work(START_MS + 4 * HOUR_MS)
-    readings = a_batch(values=[0.0] * 2, times_ms=[START_MS, START_MS + 1])
-    assert (upkept.store.whole_since_ms(), upkept.store.holds(readings).tolist()) == (0, [True, False])
-
-    upkept.work(START_MS + KEEP.journal_ms + 2 * HOUR_MS)
-    oldest_ms = min(time_ms for time_ms, _ in upkept.history())
-    assert oldest_ms > START_MS
-    assert upkept.store.whole_since_ms() == oldest_ms
-
-    upkept.store._connection.execute("insert into audit values ('store', 'damaged', '', 1)")
-    assert upkept.store.whole_since_ms() == NEVER_WHOLE_MS
 
 
 def test_the_budget_is_kept_and_alerts_and_the_outbox_are_not_touched(tmp_path: Path) -> None:

@@ -238,10 +238,9 @@ def test_the_history_survives_a_snapshot() -> None:
 
 
 def test_two_readings_received_at_one_time_are_two_readings() -> None:
-    """A time of receipt does not tell readings apart, least of all after a restart; only a replay compares it."""
+    """A time of receipt does not tell readings apart, least of all after a restart."""
     recent = Recent()
     batch = replace(a_batch(values=[1.0]), reason=np.array([Reason.RECEIVED], np.uint16))
     recent.remember(batch)
 
     assert recent.duplicates(batch, np.zeros(1, np.bool_)).tolist() == [False]
-    assert recent.duplicates(batch, np.zeros(1, np.bool_), receipts_too=True).tolist() == [True]

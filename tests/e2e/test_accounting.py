@@ -146,7 +146,7 @@ def test_rejects_are_listed_and_taken_again(site: Site) -> None:
         time.sleep(1.0)
         done = site.run("rejects", "replay", "--all", "--json")
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout) == {"replayed": 3, "stored": 2, "not_whole": 0, "too_old": 0, "gone": 0}
+        assert json.loads(done.stdout) == {"replayed": 3, "stored": 2, "not_whole": 0, "unsure": 0, "gone": 0}
 
         assert [row["reason"] for row in site.agent.rows("rejects", "list")] == ["not_decodable"]
         twin = site.agent.ask("twin", "show", "hall")
@@ -229,7 +229,27 @@ def test_a_pack_taken_in_part_is_stored_once_however_late_it_is_taken_again(site
 
         done = site.run("rejects", "replay", "--all", "--json")
 
-        assert json.loads(done.stdout) == {"replayed": 1, "stored": 0, "not_whole": 0, "too_old": 0, "gone": 0}
+        assert json.loads(done.stdout) == {"replayed": 1, "stored": 0, "not_whole": 0, "unsure": 0, "gone": 0}
+        site.audit()
+        site.agent.stop()
+
+
+def test_many_rejects_are_taken_again_by_one_command(site: Site) -> None:
+    """More than the agent is asked for at once, and than it takes in one slice."""
+    site.limit(1)
+    with site.agent, Client(site.broker.port) as sensor:
+        sensor.publish(f"{site.base}/plain/lab/co2", "700")
+        for number in range(250):
+            sensor.publish(f"{site.base}/plain/hall/co2", str(number % 2))
+        site.agent.wait_for("messages_received", 251)
+        site.agent.stop()
+        site.limit(5)
+        site.agent.start()
+
+        done = site.run("rejects", "replay", "--all", "--json")
+
+        assert json.loads(done.stdout) == {"replayed": 250, "stored": 250, "not_whole": 0, "unsure": 0, "gone": 0}
+        assert site.agent.rows("rejects", "list") == []
         site.audit()
         site.agent.stop()
 

@@ -5,14 +5,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from attwin.adapters.json_payload import JsonDecoder
-from attwin.core.clean import RECENT_READINGS
 from attwin.core.clock_trust import Jump
-from attwin.core.errors import StoreError, StoreStalledError
+from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.routes import Routes, Source
 from attwin.core.rules import Rule
 from attwin.core.topics import compile_template
 from attwin.core.types import Reason
-from attwin.ports import Commit, KeptReject
+from attwin.ports import KeptReject
 from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
@@ -20,7 +19,7 @@ from attwin.runtime.deliver import deliver
 from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
-from support.builders import T0_MS, a_batch, a_catalogue, a_kind, a_manifest
+from support.builders import T0_MS, a_catalogue, a_kind, a_manifest
 from support.fakes import FakeAlertLog, FakeClock, FakeSensors, FakeStore, FakeUplink, MeanScorer
 
 HOT = Rule(
@@ -299,80 +298,88 @@ def test_a_reject_that_is_taken_again_is_not_heard_now() -> None:
 
     answer = house.agent.replay_rejects([1])
 
-    assert answer == {"replayed": 1, "stored": 1, "not_whole": 0, "too_old": 0}
+    assert (answer["replayed"], answer["stored"]) == ([1], 1)
     assert house.twin.staleness.stale[0]
 
 
-def flood(house: House) -> None:
-    """Store so many readings that nothing that was stored before is remembered as such."""
-    times = [T0_MS + 10**6 + i for i in range(RECENT_READINGS + 1)]
-    batch = a_batch(values=[1.0] * len(times), times_ms=times, series=[1] * len(times))
-    house.store.commit(Commit(now_ms=T0_MS, stored=house.twin.take(batch, now_ms=times[-1]).stored))
-
-
-@pytest.mark.parametrize("timed", [True, False], ids=["its own time", "time of receipt"])
-def test_a_message_taken_in_part_is_not_stored_twice_however_old_it_is(timed: bool) -> None:  # noqa: FBT001 -- drawn
-    """What repetitions are remembered for is long gone; the journal still knows what was stored."""
-    house = House(with_model=False)
-    payload = b'{"value": 20, "time": %d}' % T0_MS if timed else b"20"
-    house.sensors.arrive("s/e0/temperature", payload)
-    house.step(COMMIT_MS)
-    flood(house)
-    house.store.ring = [a_kept_reject(payload, is_part=True, time_ms=house.clock.now_ms())]
-
-    answer = house.agent.replay_rejects([1])
-
-    assert answer == {"replayed": 1, "stored": 0, "not_whole": 0, "too_old": 0}
-    counts = house.store.commits[-1].counts
-    assert counts == {("s", n, ""): 1 for n in (*MESSAGES, "readings_decoded", "readings_duplicate")}
-
-
-def test_of_a_message_taken_in_part_the_rest_is_stored() -> None:
-    """Looking into the journal holds nothing back that is not there."""
-    house = House(with_model=False)
-    payload = b'{"value": 20, "time": %d}' % T0_MS
-    flood(house)
-    house.store.ring = [a_kept_reject(payload, is_part=True)]
-
-    answer = house.agent.replay_rejects([1])
-
-    assert answer == {"replayed": 1, "stored": 1, "not_whole": 0, "too_old": 0}
-
-
-def test_a_message_taken_in_part_from_before_the_journal_stays_a_reject() -> None:
-    """Nobody can say what of it was stored, so nothing is; a message of which nothing was taken can be taken."""
-    house = House(with_model=False)
-    payload = b'{"value": 20, "time": %d}' % T0_MS
-    house.store.ring = [a_kept_reject(payload, is_part=True), a_kept_reject(payload, number=2)]
-    house.store.whole_ms = T0_MS + 1
-
-    answer = house.agent.replay_rejects([1, 2])
-
-    assert answer == {"replayed": 1, "stored": 1, "not_whole": 0, "too_old": 1}
-    assert house.store.commits[-1].replayed == [2]
-
-
-def test_a_journal_that_cannot_be_read_takes_no_reject_again() -> None:
+def test_a_ring_that_cannot_be_read_takes_no_reject_again() -> None:
     """The reason is told, and the rejects stay."""
     house = House(with_model=False)
-    house.store.ring = [a_kept_reject(b"20", is_part=True)]
-    house.store.unreadable = StoreError("segment 7 cannot be read")
+    house.store.ring = [a_kept_reject(b"20")]
+    house.store.unreadable = StoreError("it cannot be read")
 
     answer = house.agent.replay_rejects([1])
 
-    assert answer == {"error": "segment 7 cannot be read"}
+    assert answer == {"error": "it cannot be read"}
     assert house.store.commits == []
 
 
-def a_kept_reject(payload: bytes, *, number: int = 1, is_part: bool = False, time_ms: int = T0_MS) -> KeptReject:
-    """Return a whole reject of e0."""
+def test_a_ring_that_is_damaged_stops_the_agent() -> None:
+    """So that the next start mends."""
+    house = House(with_model=False)
+    house.store.ring = [a_kept_reject(b"20")]
+    house.store.unreadable = StoreDamagedError("damaged")
+
+    with pytest.raises(StoreDamagedError):
+        house.agent.replay_rejects([1])
+
+    assert house.store.commits == []
+
+
+def test_rejects_are_taken_again_in_slices() -> None:
+    """What there was no time for is told, and stays."""
+    house = House(with_model=False)
+    house.clock = house.agent.clock = SlowClock(house.clock.wall_ms, step_ms=5)
+    house.store.ring = [a_kept_reject(b"20", number=number) for number in range(1, 6)]
+
+    answer = house.agent.replay_rejects([1, 2, 3, 4, 5, 6])
+
+    assert (answer["replayed"], answer["left"], answer["gone"]) == ([1, 2], [3, 4, 5], [6])
+    assert house.store.commits[-1].replayed == [1, 2]
+
+
+class SlowClock(FakeClock):
+    """A clock that goes on whenever it is looked at."""
+
+    def __init__(self, now_ms: int, *, step_ms: int) -> None:
+        super().__init__(now_ms)
+        self._step_ms = step_ms
+
+    def monotonic_ms(self) -> int:
+        """Return the time, and let some pass."""
+        self.pass_ms(self._step_ms)
+        return self.ticks_ms
+
+
+def test_what_is_rejected_again_keeps_its_time() -> None:
+    """Each its own, however many are taken again together."""
+    house = House()
+    house.reading(20.0)
+    house.reading(20.0, after_ms=100_000)
+    house.step(COMMIT_MS)
+    late = [b'{"value": 21, "time": %d}' % (T0_MS - before) for before in (50_000, 40_000)]
+    house.store.ring = [a_kept_reject(p, number=n, time_ms=T0_MS + n) for n, p in enumerate(late, 1)]
+
+    house.agent.replay_rejects([1, 2])
+
+    commit = house.store.commits[-1]
+    assert [(r.reason, r.time_ms - T0_MS, r.payload) for r in commit.rejects] == [
+        ("late", 1, late[0]),
+        ("late", 2, late[1]),
+    ]
+    assert commit.replayed == [1, 2]
+
+
+def a_kept_reject(payload: bytes, *, number: int = 1, time_ms: int = T0_MS) -> KeptReject:
+    """Return a reject of e0, of a message of which nothing was taken."""
     return KeptReject(
         number=number,
         time_ms=time_ms,
         topic="s/e0/temperature",
         payload=payload,
+        message=number,
+        taken=b"",
         is_whole=True,
-        is_part=is_part,
         retained=False,
     )
 

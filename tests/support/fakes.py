@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import OutgoingMessage
-from attwin.core.types import ReadingBatch
 from attwin.ports import AlertChange, Commit, KeptReject, Messages
 
 
@@ -183,7 +182,6 @@ class FakeStore:
         self.snapshots = 0
         self.mended: list[int] = []
         self.ring: list[KeptReject] = []
-        self.whole_ms = 0
         self.unreadable: Exception | None = None
         self.refusal: Exception | None = None
         self.closed = False
@@ -196,18 +194,10 @@ class FakeStore:
 
     def load_rejects(self, numbers: Sequence[int]) -> list[KeptReject]:
         """Return what a test has put into the ring."""
-        return [reject for reject in self.ring if reject.number in numbers]
-
-    def holds(self, batch: ReadingBatch) -> NDArray[np.bool_]:
-        """Return which readings are in the commits."""
         if self.unreadable:
             raise self.unreadable
-        known = {pair for commit in self.commits for pair in _pairs(commit.stored)}
-        return np.array([pair in known for pair in _pairs(batch)], np.bool_)
-
-    def whole_since_ms(self) -> int:
-        """Return what a test has set."""
-        return self.whole_ms
+        messages = {reject.message for reject in self.ring if reject.number in numbers}
+        return [reject for reject in self.ring if reject.message in messages]
 
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
         """Return that nothing waits."""
@@ -250,11 +240,6 @@ class FakeStore:
     def close(self) -> None:
         """Note it."""
         self.closed = True
-
-
-def _pairs(batch: ReadingBatch) -> list[tuple[int, int]]:
-    """Return (series, time) of every reading."""
-    return list(zip(batch.series.tolist(), batch.time_ms.tolist(), strict=True))
 
 
 class FakeAlertLog:

@@ -48,6 +48,7 @@ class Source:
             for name, kind in settings.kinds.items()
         ]
         self.catalogue = Catalogue(kinds, most_entities=settings.limits.entities)
+        self.topic = settings.sources[0].topic
         self.ingest: Ingest = ingest_of(
             settings, sources_of(settings), self.catalogue, own_base="attwin/g", deliveries=Deliveries(100)
         )

@@ -25,7 +25,10 @@ from attwin.adapters.sqlite_salvage import (
 )
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
-_KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep", "m003_merged_position", "m004_state_checksums")
+_KNOWN_MIGRATIONS = (
+    *("m001_first_tables", "m002_upkeep", "m003_merged_position", "m004_state_checksums"),
+    "m005_rejects_know_what_was_taken",
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PRAGMAS = """
 pragma journal_mode = wal;

@@ -163,6 +163,13 @@ alter table state add column checksum blob not null default x'';
 alter table attention add column checksum blob not null default x'';
 """
 
+# only what was taken in part costs a page of the index
+_M005 = """
+alter table rejects add column message integer;
+alter table rejects add column taken blob;
+create index rejects_message on rejects (message) where message is not null;
+"""
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -186,6 +193,12 @@ def m003_merged_position(db: Database) -> None:
 def m004_state_checksums(db: Database) -> None:
     """Let flipped bits be noticed in the current state."""
     _run(db, _M004)
+
+
+@MIGRATIONS()
+def m005_rejects_know_what_was_taken(db: Database) -> None:
+    """Let a message that was taken in part be taken again, and nothing of it twice."""
+    _run(db, _M005)
 
 
 def _run(db: Database, script: str) -> None:

@@ -21,21 +21,30 @@ from attwin.adapters.sqlite_checksums import row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
 from attwin.adapters.sqlite_journal import DELIVERY
 from attwin.adapters.sqlite_salvage import HIGHEST_SERIES
-from attwin.adapters.sqlite_upkeep import DROPPED, EXPIRED, Keep, Upkeep
-from attwin.core.audit import STORE, is_of_source
+from attwin.adapters.sqlite_upkeep import Keep, Upkeep
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
-from attwin.core.errors import StoreError
 from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.outgoing import LANES, AlertFacts, Draft, OutgoingMessage
-from attwin.core.types import QUALITY_WORDS, ReadingBatch, Reject
+from attwin.core.types import QUALITY_WORDS, Reject
 from attwin.ports import AlertChange, Commit, Counts, KeptReject, ScoreRow
 
-NEVER_WHOLE_MS = 2**62
 _MOST_REJECT_BYTES = 10_000_000
 _REFILL_MS = 3_600_000
 _DATED_REJECTS = "dated_rejects"
+_LOAD_REJECTS = """
+    with asked as (select id, message from rejects where id in (select value from json_each(?)))
+    select id, time_ms, topic, payload, coalesce(message, id), case when is_part then taken else x'' end, is_whole,
+        retained
+    from rejects where id in (select id from asked) or message in (select message from asked) order by time_ms, id
+"""
+_NEXT_REJECT = """
+    select 1 + max(
+        coalesce((select seq from sqlite_sequence where name = 'rejects'), 0),
+        coalesce((select max(id) from rejects), 0)
+    )
+"""
 
 log = logging.getLogger("attwin")
 
@@ -226,70 +235,28 @@ class SqliteStore:
         self._waiting += sum(count if name == "queued" else -count for (_, name, _), count in queue.items())
 
     def load_rejects(self, numbers: Sequence[int]) -> list[KeptReject]:
-        """Return those of the given rejects that the ring still has."""
-        rows = self._connection.execute(
-            "select id, time_ms, topic, payload, is_whole, is_part, retained from rejects "
-            "where id in (select value from json_each(?)) order by id",
-            (json.dumps(list(numbers)),),
-        )
+        """Return those of the given rejects that the ring still has, and all others of their messages, by time.
+
+        Raises:
+            StoreDamagedError: The ring cannot be read.
+        """
+        try:
+            rows = self._connection.execute(_LOAD_REJECTS, (json.dumps(list(numbers)),)).fetchall()
+        except sqlite3.Error as error:
+            raise as_store_error(error, self.path) from error
         return [
             KeptReject(
                 number=number,
                 time_ms=time_ms,
                 topic=topic,
                 payload=payload,
+                message=message,
+                taken=taken,
                 is_whole=bool(is_whole),
-                is_part=bool(is_part),
                 retained=bool(retained),
             )
-            for number, time_ms, topic, payload, is_whole, is_part, retained in rows
+            for number, time_ms, topic, payload, message, taken, is_whole, retained in rows
         ]
-
-    def holds(self, batch: ReadingBatch) -> NDArray[np.bool_]:
-        """Return which readings, by series and time, the journal holds; times of receipt as they were put right.
-
-        Raises:
-            StoreError: A segment that may hold one cannot be read.
-        """
-        held = np.zeros(len(batch), np.bool_)
-        if not len(batch):
-            return held
-        keys, times = self._catalogue.series_key[batch.series], np.unique(batch.time_ms)
-        spans = np.array(
-            self._connection.execute(
-                "select journal.id, min(first_ms, first_ms + shift), max(last_ms, last_ms + shift), shift from "
-                "(select *, coalesce((select shift_ms from boots where boots.id = boot), 0) as shift from journal) "
-                "as journal where readings > 0 and min(first_ms, first_ms + shift) <= ? "
-                "and max(last_ms, last_ms + shift) >= ?",
-                (int(times[-1]), int(times[0])),
-            ).fetchall(),
-            np.int64,
-        ).reshape(-1, 4)
-        wanted = np.searchsorted(times, spans[:, 2], "right") > np.searchsorted(times, spans[:, 1], "left")
-        for number, first_ms, last_ms, shift_ms in spans[wanted].tolist():
-            (body,) = self._connection.execute("select body from journal where id = ?", (number,)).fetchone()
-            try:
-                found = shifted(decode(body), shift_ms)
-            except ValueError as error:
-                raise StoreError(f"{self.path}: segment {number} of the journal cannot be read: {error}") from error
-            there = np.isin(found.time_ms, times)
-            known = set(zip(found.series_key[there].tolist(), found.time_ms[there].tolist(), strict=True))
-            for row in np.flatnonzero((batch.time_ms >= first_ms) & (batch.time_ms <= last_ms)).tolist():
-                held[row] |= (int(keys[row]), int(batch.time_ms[row])) in known
-        return held
-
-    def whole_since_ms(self) -> int:
-        """Return from which time of arrival on the journal holds everything that was stored; 0 for ever."""
-        names = self._connection.execute("select name from audit where source = ?", (STORE,))
-        gone = {name for (name,) in names if not is_of_source(name)}
-        if gone - {EXPIRED, DROPPED}:
-            # what was damaged may have been of any time
-            return NEVER_WHOLE_MS
-        oldest = self._connection.execute(
-            "select created_ms + coalesce(shift_ms, 0) from journal left join boots on boot = boots.id "
-            "order by journal.id limit 1"
-        ).fetchone()
-        return int(oldest[0]) if gone and oldest else 0
 
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
         """Return up to ``limit`` messages that wait and were not returned before, urgent ones first."""
@@ -539,18 +506,21 @@ class SqliteStore:
         """Add rejects to the ring, which holds so many bytes, and return how many it holds then."""
         if not rejects:
             return held
+        next_number = int(self._one(_NEXT_REJECT))
+        first: dict[int | None, int] = {}
         self._connection.executemany(
-            "insert into rejects (time_ms, source, topic, reason, detail, bytes, payload, is_whole, is_part, retained) "
-            "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert into rejects (id, time_ms, source, topic, reason, detail, bytes, payload, taken, message, "
+            "is_whole, is_part, retained) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
-                    *(r.time_ms, r.source, r.topic, r.reason, r.detail, len(r.payload) + len(r.topic), r.payload),
+                    *(number, r.time_ms, r.source, r.topic, r.reason, r.detail, _kept_bytes(r), r.payload, r.taken),
+                    first.setdefault(r.message, number) if r.is_part else None,
                     *(r.is_whole, r.is_part, r.retained),
                 )
-                for r in rejects
+                for number, r in enumerate(rejects, next_number)
             ],
         )
-        held += sum(len(r.payload) + len(r.topic) for r in rejects)
+        held += sum(map(_kept_bytes, rejects))
         while held > _MOST_REJECT_BYTES and (
             oldest := self._connection.execute("select id, bytes from rejects order by id limit 100").fetchall()
         ):
@@ -654,6 +624,10 @@ class SqliteStore:
         self._connection.executemany(
             "insert or replace into attention values (?, ?, ?, ?, ?)", [(*row, row_checksum(*row)) for row in scores]
         )
+
+
+def _kept_bytes(reject: Reject) -> int:
+    return len(reject.payload) + len(reject.topic) + len(reject.taken)
 
 
 def _checksum(body: bytes) -> str:

@@ -50,8 +50,9 @@ def list_(place: Place, *, reason: str | None, limit: int, as_json: bool) -> Non
 def replay(place: Place, *, reason: str | None, numbers: tuple[int, ...], everything: bool, as_json: bool) -> None:
     """Take rejects again, with the configuration that the agent runs now: NUMBERS, or --reason, or --all.
 
-    Each is taken as if it arrived when it did. What is rejected again goes back into the ring. A message that was
-    taken in part before the oldest reading of the journal is `too_old`: nobody knows what was stored of it.
+    Each is taken as if it arrived when it did. What is rejected again goes back into the ring. Of a message that was
+    taken in part the rest is taken, and all rejects of it go; where the configuration reads now in another way what was
+    taken then, it is `unsure` and stays.
     """
     if bool(numbers) + bool(reason) + everything != 1:
         raise click.UsageError("exactly one of: numbers of `attwin rejects list`, --reason, --all")

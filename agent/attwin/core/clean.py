@@ -75,15 +75,12 @@ class Recent:
         self._keys = np.full(RECENT_READINGS, -1, np.int64)
         self._next = 0
 
-    def duplicates(
-        self, batch: ReadingBatch, late: NDArray[np.bool_], *, receipts_too: bool = False
-    ) -> NDArray[np.bool_]:
+    def duplicates(self, batch: ReadingBatch, late: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which readings repeat the series and time of an earlier one that is kept.
 
         Args:
             batch: The readings.
             late: Which of them will not be kept unless they are duplicates. Shape (N,).
-            receipts_too: Whether times of receipt count: two readings may be received at one time.
 
         Returns:
             Shape (N,). A late reading that was kept before is a duplicate; one that never was stays late.
@@ -93,8 +90,8 @@ class Recent:
         if not len(batch) or self._are_all_new(batch):
             return duplicate
         old = batch.time_ms <= newest_before(batch.series, batch.time_ms, self.newest_ms)
-        if not receipts_too:
-            old &= (batch.reason & Reason.RECEIVED) == 0
+        # two readings may be received at one time
+        old &= (batch.reason & Reason.RECEIVED) == 0
         suspect = np.flatnonzero(old)
         if len(suspect):
             keys = _keys(batch)

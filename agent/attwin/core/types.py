@@ -145,7 +145,8 @@ class Reject:
         detail: What was found and what is allowed.
         payload: The payload, cut at the limit of the reject ring.
         is_whole: Whether that is all of it, as it arrived.
-        is_part: Whether other readings of the same message may have been stored.
+        message: Which of the messages of this run that were taken in part it belongs to; None where nothing was taken.
+        taken: What was taken of that message, see ``core.taken``.
         retained: Whether the broker had retained it.
         count: How many readings of the message it stands for.
     """
@@ -157,9 +158,15 @@ class Reject:
     detail: str
     payload: bytes
     is_whole: bool = True
-    is_part: bool = False
+    message: int | None = None
+    taken: bytes = b""
     retained: bool = False
     count: int = 1
+
+    @property
+    def is_part(self) -> bool:
+        """Whether other readings of the same message may have been stored."""
+        return self.message is not None
 
 
 class AlertState(IntEnum):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import alert_drafts, health_draft, twin_draft
-from attwin.core.types import RejectReason, SuppressReason, joined
+from attwin.core.types import RejectReason, SuppressReason
 from attwin.ports import (
     AlertChange,
     AlertLog,
@@ -38,13 +38,15 @@ from attwin.runtime.gather import Gather
 from attwin.runtime.ingest import Ingest, Ingested
 from attwin.runtime.notices import Notices
 from attwin.runtime.publish import TwinPublisher
+from attwin.runtime.receipts import Receipts
 from attwin.runtime.round import Round
 from attwin.runtime.twin import Taken, Twin
 
 _IDLE_MS = 500
 _SNAPSHOT_MS = 60_000
 _UPKEEP_EVERY_MS = 1_000
-_UPKEEP_MS = 20
+_SLICE_MS = 20
+"""How long a round may wait for what is done beside it."""
 _STOP_MS = 1_000
 _RETAIN = 0x01
 
@@ -200,88 +202,70 @@ class Agent:
             current.started_ms = self._gather.since_ms
         current.messages += len(messages)
         current.unacknowledged.append((messages.connection, [i for i in messages.packet_ids if i]))
-        now_ms = self.clock.now_ms()
-        ingested = self._ingest.decode(messages, now_ms=now_ms)
+        ingested = self._ingest.decode(messages, now_ms=self.clock.now_ms())
         self._hear(ingested)
-        self._take(messages, ingested, now_ms=now_ms)
+        self._take(messages, ingested)
 
     def replay_rejects(self, numbers: Sequence[int]) -> dict[str, object]:
         """Take rejects of the ring again, as if they arrived when they did, and commit.
 
-        Of a message that was taken in part the rest may have been stored long ago: that is looked up in the journal.
+        Of a message that was taken in part only the rest is taken; all rejects of it go with it.
 
         Returns:
-            How many were taken, were stored now, cannot be taken because not all of them was kept, and cannot because
-            the journal from then is gone, so that nobody knows what was stored of them.
+            The numbers of those that were ``replayed``; that cannot be, because not all of the message was kept
+            (``not_whole``) or because it reads in another way now, so that nobody knows what was taken of it
+            (``unsure``); that the ring does not have (``gone``); and that are ``left``, for a round may wait no longer.
+            How many readings were ``stored``.
         """
         if not self._committer.flush():
             return {"error": f"the disk refuses for now: {self._committer.stalled}"}
-        kept, since_ms = self.store.load_rejects(numbers), self.store.whole_since_ms()
-        whole = [reject for reject in kept if reject.is_whole]
-        certain = [reject for reject in whole if not reject.is_part or reject.time_ms >= since_ms]
-        found: list[tuple[KeptReject, Messages, Ingested]] = []
-        taken: set[tuple[str, bytes, int]] = set()
-        for reject in certain:
-            # one message may have several rejects, each with all of it
-            if (reject.topic, reject.payload, reject.time_ms) not in taken:
-                taken.add((reject.topic, reject.payload, reject.time_ms))
-                message = Messages()
-                flags = _RETAIN if reject.retained else 0
-                message.add(reject.topic.encode(), reject.payload, length=len(reject.payload), flags=flags, packet_id=0)
-                ingested = self._ingest.decode(message, now_ms=reject.time_ms, taken_in_part=reject.is_part)
-                found.append((reject, message, ingested))
         try:
-            held = self.store.holds(joined([ingested.batch for reject, _, ingested in found if reject.is_part]))
+            kept = self.store.load_rejects(numbers)
+        except StoreDamagedError:
+            raise
         except StoreError as error:
             return {"error": str(error)}
-        for reject, message, ingested in found:
-            count = len(ingested.batch) if reject.is_part else 0
-            before, held = held[:count], held[count:]
-            self._take(
-                message,
-                ingested,
-                now_ms=reject.time_ms,
-                taken_in_part=reject.is_part,
-                stored_before=before if reject.is_part else None,
-            )
-        self._round.replayed += [reject.number for reject in certain]
+        messages: dict[int, list[KeptReject]] = {}
+        for reject in kept:
+            messages.setdefault(reject.message, []).append(reject)
+        ends_ms, receipts = self.clock.monotonic_ms() + _SLICE_MS, Receipts()
+        became: dict[str, list[int]] = {name: [] for name in ("replayed", "not_whole", "unsure", "left")}
+        for rejects in messages.values():
+            is_over = self.clock.monotonic_ms() > ends_ms
+            outcome = "left" if is_over else self._replay(rejects[0], receipts)
+            became[outcome] += [reject.number for reject in rejects]
+        self._round.replayed += became["replayed"]
         stored = sum(map(len, self._round.stored))
         self._committer.flush()
-        return {
-            "replayed": len(certain),
-            "stored": stored,
-            "not_whole": len(kept) - len(whole),
-            "too_old": len(whole) - len(certain),
-        }
+        gone = set(numbers).difference(reject.number for reject in kept)
+        return {**became, "gone": sorted(gone), "stored": stored}
 
-    def _take(
-        self,
-        messages: Messages,
-        ingested: Ingested,
-        *,
-        now_ms: int,
-        taken_in_part: bool = False,
-        stored_before: NDArray[np.bool_] | None = None,
-    ) -> None:
+    def _replay(self, reject: KeptReject, receipts: Receipts) -> str:
+        """Take the message of a reject again where that is possible, and return what became of it."""
+        if not reject.is_whole:
+            return "not_whole"
+        if reject.taken is None:
+            return "unsure"
+        message = Messages()
+        flags = _RETAIN if reject.retained else 0
+        message.add(reject.topic.encode(), reject.payload, length=len(reject.payload), flags=flags, packet_id=0)
+        ingested = self._ingest.decode(message, now_ms=reject.time_ms, taken=reject.taken, receipts=receipts)
+        if not ingested.is_sure:
+            return "unsure"
+        self._take(message, ingested)
+        return "replayed"
+
+    def _take(self, messages: Messages, ingested: Ingested) -> None:
         """Take what messages held through the stages, into the round."""
         current = self._round
-        taken = self.twin.take(
-            ingested.batch,
-            now_ms=now_ms,
-            clock_trusted=self.clock.is_trusted,
-            taken_in_part=taken_in_part,
-            stored_before=stored_before,
-        )
+        taken = self.twin.take(ingested.batch, now_ms=ingested.now_ms, clock_trusted=self.clock.is_trusted)
         current.stored.append(taken.stored)
-        current.rejects += ingested.rejects
         current.counts.update(ingested.counts)
         current.deliveries += ingested.deliveries
-        self._count_readings(ingested.source, taken)
+        self._count_readings(ingested.rows.source, taken)
         if taken.late.any():
-            late = np.flatnonzero(taken.late)
-            _, first = np.unique(ingested.place[late], return_index=True)
-            for row in late[first].tolist():
-                current.rejects.append(self._ingest.late(messages, int(ingested.place[row]), int(ingested.source[row])))
+            ingested = self._ingest.without(messages, ingested, taken.late)
+        current.rejects += ingested.rejects
         self._follow(taken)
 
     def _hear(self, ingested: Ingested) -> None:
@@ -380,7 +364,7 @@ class Agent:
     def _has_more_upkeep(self, now: int) -> bool:
         """Do upkeep in slices, for as long as a round may wait; return whether more is left."""
         while self.store.upkeep(now_ms=self.clock.now_ms(), times_are_final=self.clock.is_trusted):
-            if self.clock.monotonic_ms() - now > _UPKEEP_MS:
+            if self.clock.monotonic_ms() - now > _SLICE_MS:
                 return True
         return False
 

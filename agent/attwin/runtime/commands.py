@@ -6,7 +6,7 @@ from attwin.runtime.agent import Agent
 from attwin.runtime.publish import twin_body
 
 MOST_REPLAYED = 100
-"""How many rejects are taken again at once, so that the loop is not held up."""
+"""How many rejects are asked for at once, so that they are read in one go."""
 
 
 class Commands:

@@ -131,8 +131,6 @@ class Twin:
         *,
         now_ms: int,
         clock_trusted: bool = True,
-        taken_in_part: bool = False,
-        stored_before: NDArray[np.bool_] | None = None,
     ) -> Taken:
         """Clean a batch, apply what is new, score what is due, evaluate the rules.
 
@@ -140,16 +138,11 @@ class Twin:
             batch: The readings, in order of arrival.
             now_ms: The gateway's clock.
             clock_trusted: Whether it can be right.
-            taken_in_part: Whether some of the batch was taken at the same times of receipt before.
-            stored_before: Which readings were stored longer ago than repetitions are remembered, where that was looked
-                up. Shape (N,).
         """
         clock = ClockView(now_ms=now_ms, is_trusted=clock_trusted, most_ahead_ms=self._most_ahead_ms)
         judged = judge(batch, self.catalogue, self._ranges, clock)
         late = self._late(judged)
-        duplicate = self._recent.duplicates(judged, late, receipts_too=taken_in_part)
-        if stored_before is not None:
-            duplicate |= stored_before
+        duplicate = self._recent.duplicates(judged, late)
         late &= ~duplicate
         new = ~(duplicate | late)
         assessed, near = self._assess(judged.where(new))

@@ -1,9 +1,11 @@
 """What reading commands know: from the running agent where there is one, from the database where there is none."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from attwin.adapters.control_socket import ask, control_path
 from attwin.adapters.sqlite_checksums import is_whole
@@ -21,6 +23,8 @@ select e.id, e.name as entity, e.kind as kind, s.score as attention, s.time_ms a
 from entities e left join attention s on s.entity_id = e.id
 where e.forgotten_ms is null order by e.name
 """
+_OUTCOMES = ("replayed", "not_whole", "unsure", "gone")
+"""What becomes of a reject that is taken again."""
 _ATTENTION = ("attention_ms", "attention", "missing")
 _STATE = """
 select series.metric, state.series_id, state.time_ms, state.value, state.quality, state.checksum
@@ -169,16 +173,20 @@ def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable
         AgentAwayError: No agent runs.
         DataError: It refuses.
     """
-    sums = dict.fromkeys(("replayed", "stored", "not_whole", "too_old"), 0)
-    for start in range(0, len(numbers), MOST_REPLAYED):
-        part = list(numbers[start : start + MOST_REPLAYED])
+    became, stored = dict[int, str](), 0
+    waiting = dict.fromkeys(numbers)
+    while waiting:
+        part = list(itertools.islice(waiting, MOST_REPLAYED))
         answer = ask(control_of(database), {"verb": "replay_rejects", "numbers": part})
         if "error" in answer:
             raise DataError(str(answer["error"]))
-        for name in sums:
-            sums[name] += int(str(answer[name]))
-        progress(len(part))
-    return {**sums, "gone": len(numbers) - sums["replayed"] - sums["not_whole"] - sums["too_old"]}
+        became |= {number: outcome for outcome in _OUTCOMES for number in cast("list[int]", answer[outcome])}
+        stored += cast("int", answer["stored"])
+        before = len(waiting)
+        waiting = {number: None for number in waiting if number not in became}
+        progress(before - len(waiting))
+    sums = Counter(became.values())
+    return {"replayed": sums["replayed"], "stored": stored, **{outcome: sums[outcome] for outcome in _OUTCOMES[1:]}}
 
 
 def reload_agent(database: Path) -> None:
