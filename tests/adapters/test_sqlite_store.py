@@ -152,7 +152,7 @@ def test_a_retained_message_supersedes_older_ones_that_wait(store: SqliteStore) 
 
 @pytest.mark.parametrize("source", ["upstream", "store", "state"])
 def test_a_source_may_be_called_as_the_agents_own_counters_are(store: SqliteStore, source: str) -> None:
-    """What waits, what status says, how far back the journal is whole and the sums are as with any other name."""
+    """What waits, what status says and the sums are as with any other name."""
     names = ("messages_received", "messages_decoded", "readings_decoded", "readings_stored")
     counts = {(source, name, ""): 2 for name in names}
     store.commit(Commit(now_ms=1, stored=a_batch(values=[1.0, 2.0]), counts=counts, drafts=[a_draft(0), a_draft(1)]))
@@ -518,7 +518,7 @@ def test_a_damaged_ring_is_said_to_be_damaged(store: SqliteStore) -> None:
 
 
 def test_rejects_are_dated_anew_when_the_clock_is_put_right(store: SqliteStore) -> None:
-    """Those of this boot of the machine, by the clock of the run that they came in; those before and after are not."""
+    """Those of this boot of the machine, by the clock of the run that they came in, as its readings are."""
 
     def refuse(*times_ms: int) -> None:
         facts = {"source": 0, "topic": "t", "reason": RejectReason.LATE, "detail": "", "payload": b""}
@@ -531,13 +531,15 @@ def test_rejects_are_dated_anew_when_the_clock_is_put_right(store: SqliteStore) 
     refuse(1001, 1500)
     store.begin_boot("this", 3000, now_ms=3000)
     refuse(3001)
+    store.begin_boot("this", 0, now_ms=40)
+    refuse(42)
 
     store.mend_times(500_000, now_ms=500_020)
     refuse(500_030)
     store.mend_times(500_007, now_ms=500_040)
 
     found = [time_ms for (time_ms,) in query(store, "select time_ms from rejects order by id")]
-    assert found == [150, 500_001, 500_500, 500_001, 500_037]
+    assert found == [150, 500_008, 500_507, 500_008, 500_049, 500_037]
 
 
 def test_deliveries_are_remembered_over_a_restart(tmp_path: Path) -> None:

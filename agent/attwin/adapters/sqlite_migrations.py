@@ -167,6 +167,8 @@ alter table attention add column checksum blob not null default x'';
 _M005 = """
 alter table rejects add column message integer;
 alter table rejects add column taken blob;
+alter table rejects add column boot integer not null default 0;
+delete from meta where name = 'dated_rejects';
 create index rejects_message on rejects (message) where message is not null;
 """
 

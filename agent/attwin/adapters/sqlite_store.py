@@ -32,7 +32,6 @@ from attwin.ports import AlertChange, Commit, Counts, KeptReject, ScoreRow
 
 _MOST_REJECT_BYTES = 10_000_000
 _REFILL_MS = 3_600_000
-_DATED_REJECTS = "dated_rejects"
 _LOAD_REJECTS = """
     with asked as (select id, message from rejects where id in (select value from json_each(?)))
     select id, time_ms, topic, payload, coalesce(message, id), case when is_part then taken else x'' end, is_whole,
@@ -112,33 +111,23 @@ class SqliteStore:
             now_ms: The believed time.
         """
         with self._transaction():
-            known = self._connection.execute("select 1 from boots where boot_id = ?", (boot_id,)).fetchone()
-            if not known:
-                self._note_dated_rejects()
             self._insert_boot(boot_id, offset_ms, now_ms)
 
     def mend_times(self, offset_ms: int, *, now_ms: int) -> None:
-        """Put right the times of receipt of this boot of the machine; readers add the shift of their boot.
+        """Put right the times of receipt of this boot of the machine.
 
-        Rejects have no boot: those since it began are dated anew, by the run that was going on at their time.
+        Who reads the journal adds the shift of a row's boot; rejects are dated anew.
         """
         with self._transaction():
-            run = "from boots where boot_id = ? and started_ms <= rejects.time_ms order by id desc limit 1"
             self._connection.execute(
-                f"update rejects set time_ms = time_ms + coalesce((select ? - offset_ms {run}), 0) where id > ?",
-                (offset_ms, self._boot_id, int(self.meta(_DATED_REJECTS) or 0)),
+                "update rejects set time_ms = time_ms + ? - offset_ms - shift_ms from boots "
+                "where boots.id = rejects.boot and boot_id = ?",
+                (offset_ms, self._boot_id),
             )
-            self._note_dated_rejects()
             self._connection.execute(
                 "update boots set shift_ms = ? - offset_ms where boot_id = ?", (offset_ms, self._boot_id)
             )
             self._insert_boot(self._boot_id, offset_ms, now_ms)
-
-    def _note_dated_rejects(self) -> None:
-        """Note that the times of the rejects so far are as right as they will be."""
-        self._connection.execute(
-            "insert or replace into meta select ?, cast(coalesce(max(id), 0) as text) from rejects", (_DATED_REJECTS,)
-        )
 
     def _insert_boot(self, boot_id: str, offset_ms: int, now_ms: int) -> None:
         self._boot_id = boot_id
@@ -510,12 +499,12 @@ class SqliteStore:
         first: dict[int | None, int] = {}
         self._connection.executemany(
             "insert into rejects (id, time_ms, source, topic, reason, detail, bytes, payload, taken, message, "
-            "is_whole, is_part, retained) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "is_whole, is_part, retained, boot) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     *(number, r.time_ms, r.source, r.topic, r.reason, r.detail, _kept_bytes(r), r.payload, r.taken),
                     first.setdefault(r.message, number) if r.is_part else None,
-                    *(r.is_whole, r.is_part, r.retained),
+                    *(r.is_whole, r.is_part, r.retained, self._boot),
                 )
                 for number, r in enumerate(rejects, next_number)
             ],
