@@ -15,7 +15,7 @@ from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
-from attwin.core.errors import StoreError
+from attwin.core.errors import StoreError, StoreStalledError
 from attwin.core.outgoing import AlertFacts, Draft
 from attwin.core.types import Reason, Reject, RejectReason
 from attwin.ports import AlertChange, Commit, ScoreRow
@@ -526,6 +526,33 @@ def test_a_damaged_message_is_parked_and_the_others_leave(store: SqliteStore) ->
     assert query(store, "select sequence, reason from parked") == [(1, "damaged")]
     assert store.waiting_outgoing() == 1
     assert query(store, "select name, count from audit_totals order by name") == [("parked", 1), ("queued", 2)]
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        pytest.param(StoreStalledError("full"), StoreStalledError, id="a full disk"),
+        pytest.param(sqlite3.OperationalError("refused"), StoreError, id="an error of SQLite"),
+        pytest.param(KeyboardInterrupt(), KeyboardInterrupt, id="a signal"),
+    ],
+)
+def test_an_opening_that_failed_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException, expected: type[BaseException]
+) -> None:
+    """The agent waits for space in one process: the lock of the first try must not refuse the second."""
+    path = tmp_path / "twin.db"
+
+    def refused(_store: SqliteStore, _name: str) -> str:
+        raise problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "meta", refused)
+        with pytest.raises(expected):
+            SqliteStore(path, a_catalogue(), gateway="g1", durability="full")
+
+    again = SqliteStore(path, a_catalogue(), gateway="g1", durability="full")
+    assert again.waiting_outgoing() == 0
+    again.close()
 
 
 def test_a_commit_that_failed_can_be_tried_again(store: SqliteStore) -> None:

@@ -71,36 +71,34 @@ def open_writer(path: Path, *, durability: str) -> Opened:
     """
     # a file that no agent has locked before is not ours to move
     ours = path.with_name(path.name + ".lock").exists()
-    lock = lock_database(path)
-    connection = None
-    try:
-        aside = unfinished(path) or (None if not ours or not path.exists() or is_sound(path) else set_aside(path))
-        with contextlib.suppress(OSError):
-            # what is wrong SQLite says with more words
-            make(path)
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.text_factory = as_text
-        if connection.execute("select count(*) from sqlite_master").fetchone() == (0,):
-            connection.execute("pragma auto_vacuum = incremental")
-        connection.executescript(_PRAGMAS)
-        connection.execute(f"pragma synchronous = {durability}")
-        _migrate(connection, path)
-        connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
-        salvaged = salvage(aside, connection) if aside else None
-        finish(path)
-        drop_damaged_rows(connection)
-    except (sqlite3.Error, StoreError, OSError) as error:
-        if connection:
-            connection.close()
-        os.close(lock)
-        if isinstance(error, StoreError):
-            raise
-        if isinstance(error, OSError):
+    with contextlib.ExitStack() as held:
+        lock = lock_database(path)
+        held.callback(os.close, lock)
+        try:
+            aside = unfinished(path) or (None if not ours or not path.exists() or is_sound(path) else set_aside(path))
+            with contextlib.suppress(OSError):
+                # what is wrong SQLite says with more words
+                make(path)
+            connection = sqlite3.connect(path, isolation_level=None)
+            held.callback(connection.close)
+            connection.text_factory = as_text
+            if connection.execute("select count(*) from sqlite_master").fetchone() == (0,):
+                connection.execute("pragma auto_vacuum = incremental")
+            connection.executescript(_PRAGMAS)
+            connection.execute(f"pragma synchronous = {durability}")
+            _migrate(connection, path)
+            connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
+            salvaged = salvage(aside, connection) if aside else None
+            finish(path)
+            drop_damaged_rows(connection)
+        except OSError as error:
             kind = StoreStalledError if error.errno in _FULL else StoreError
             raise kind(f"{path}: cannot be set aside: {error}") from error
-        if not ours:
-            raise StoreError(f"{path}: not a usable database: {error}") from error
-        raise as_store_error(error, path) from error
+        except sqlite3.Error as error:
+            if not ours:
+                raise StoreError(f"{path}: not a usable database: {error}") from error
+            raise as_store_error(error, path) from error
+        held.pop_all()
     return Opened(connection=connection, lock=lock, salvaged=salvaged)
 
 
@@ -184,7 +182,8 @@ def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     _refuse_newer(connection, path)
-    if set(_KNOWN_MIGRATIONS) <= _applied(connection):
+    applied = _applied(connection)
+    if set(_KNOWN_MIGRATIONS) <= applied:
         return
     from sqlite_utils import Database  # noqa: PLC0415 -- 80 ms to import, only when there is something to do
 

@@ -62,24 +62,31 @@ class SqliteStore:
         self._catalogue = catalogue
         opened = open_writer(path, durability=durability)
         self._connection, self._lock, self.salvaged = opened.connection, opened.lock, opened.salvaged
-        with self._transaction():
-            self._connection.execute("insert or ignore into meta values ('store_id', ?)", (uuid.uuid4().hex[:8],))
-            for lane in LANES:
-                self._connection.execute("insert or ignore into lanes values (?, 1)", (lane,))
-        self._store_id = self.meta("store_id")
-        self._prefix = f"{gateway}:{self._store_id}"
         self._saved_entities: set[int] = set()
         self._in_flight: dict[str, int] = dict.fromkeys(LANES, 0)
-        # which retained message waits for a topic: the outbox has no index of topics, which would be written each time
-        self._retained: dict[tuple[str, str], int] = {
-            (lane, topic): sequence
-            for lane, topic, sequence in self._connection.execute(
-                "select lane, topic, max(sequence) from outbox where retain group by lane, topic"
-            )
-        }
-        self._reject_bytes = int(self._one("select coalesce(sum(bytes), 0) from rejects"))
-        self._waiting = int(self._one("select count(*) from outbox"))
         self._boot, self._boot_id = 0, ""
+        try:
+            with self._transaction():
+                self._connection.execute("insert or ignore into meta values ('store_id', ?)", (uuid.uuid4().hex[:8],))
+                for lane in LANES:
+                    self._connection.execute("insert or ignore into lanes values (?, 1)", (lane,))
+            self._store_id = self.meta("store_id")
+            self._prefix = f"{gateway}:{self._store_id}"
+            # which retained message waits for a topic: the outbox has no index of topics, which each commit would write
+            self._retained: dict[tuple[str, str], int] = {
+                (lane, topic): sequence
+                for lane, topic, sequence in self._connection.execute(
+                    "select lane, topic, max(sequence) from outbox where retain group by lane, topic"
+                )
+            }
+            self._reject_bytes = int(self._one("select coalesce(sum(bytes), 0) from rejects"))
+            self._waiting = int(self._one("select count(*) from outbox"))
+        except BaseException as error:
+            # the next try in this process needs the lock
+            self.close()
+            if isinstance(error, sqlite3.Error):
+                raise as_store_error(error, path) from error
+            raise
         self._upkeep = Upkeep(self._connection, self._transaction, path, keep) if keep else None
         self._sent = 0
 
