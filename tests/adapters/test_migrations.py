@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from attwin.adapters import sqlite_database
 from attwin.adapters.sqlite_backup import restore_copy
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
@@ -63,6 +64,26 @@ def test_nothing_of_an_earlier_version_is_lost(tmp_path: Path, frozen: Path) -> 
     assert store._connection.execute("select count(*) from state").fetchone() == (4,)
     assert all(found.difference == 0 for found in audit_of(path))
     store.close()
+
+
+@pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)
+def test_a_kill_after_a_migration_is_no_damage(tmp_path: Path, frozen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema is another by then, and its checksum is not noted yet."""
+    path = a_database(tmp_path, frozen)
+
+    def killed(_: sqlite3.Connection) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_database, "schema_checksum", killed)
+        with pytest.raises(KeyboardInterrupt):
+            opened(path)
+    store = opened(path)
+
+    assert store.salvaged is None
+    assert len(joined_segments(list(store.segments_after(0))).value) == READINGS
+    store.close()
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["twin.db", "twin.db.lock"]
 
 
 @pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)

@@ -26,6 +26,7 @@ from attwin.adapters.sqlite_salvage import (
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
 _KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep", "m003_merged_position", "m004_state_checksums")
+_FIRST_MIGRATION = _KNOWN_MIGRATIONS[0]
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PRAGMAS = """
 pragma journal_mode = wal;
@@ -185,6 +186,9 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     applied = _applied(connection)
     if set(_KNOWN_MIGRATIONS) <= applied:
         return
+    if _FIRST_MIGRATION in applied:
+        # a kill before the new schema is noted must not make it look damaged
+        connection.execute("delete from meta where name = 'schema'")
     from sqlite_utils import Database  # noqa: PLC0415 -- 80 ms to import, only when there is something to do
 
     from attwin.adapters.sqlite_migrations import MIGRATIONS  # noqa: PLC0415 -- imports sqlite-utils
