@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlite_utils import Database
 
-from attwin.adapters import sqlite_salvage
+from attwin.adapters import sqlite_database, sqlite_salvage
 from attwin.adapters.sqlite_migrations import MIGRATIONS
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
@@ -323,9 +323,59 @@ def test_a_salvage_that_is_interrupted_is_done_at_the_next_start(
     assert store.waiting_outgoing() == 49
     assert len(set_aside(path)) == 1
     store.close()
+
+
+def test_a_salvage_is_told_until_an_alert_of_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill or a full disk after the salvage, and before the alert, must not keep it from the operator."""
+    path = a_database(tmp_path)
+    note_damage(path)
+
+    def full(_: sqlite3.Connection) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_database, "drop_damaged_rows", full)
+        with pytest.raises(StoreStalledError):
+            reopened(path)
+    killed = reopened(path)
+    killed.close()
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    assert store.salvaged == killed.salvaged
+    assert store.salvaged["journal"] == COMMITS
+    store.commit(Commit(now_ms=1, alerts=[AlertChange(before=None, after=an_alert(30))], tells_salvage=True))
+    store.close()
     again = reopened(path)
     assert again.salvaged is None
     again.close()
+
+
+@pytest.mark.parametrize("lost", ["", "where lane = 'urgent'"], ids=["all lanes", "one lane"])
+def test_a_store_that_does_not_know_its_lanes_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """Numbers may be given twice, so ids of messages must differ; also where a kill comes before the end is noted."""
+    path = a_database(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        (store_id,) = connection.execute("select value from meta where name = 'store_id'").fetchone()
+        connection.execute(f"delete from lanes {lost}")
+        connection.commit()
+    note_damage(path)
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_database, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            reopened(path)
+    store = reopened(path)
+
+    assert store.store_id != store_id
+    assert store.waiting_outgoing() == 49
+    assert len(set_aside(path)) == 1
+    store.close()
 
 
 @pytest.mark.parametrize(

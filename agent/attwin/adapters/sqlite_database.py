@@ -22,6 +22,7 @@ from attwin.adapters.sqlite_salvage import (
     schema_checksum,
     set_aside,
     unfinished,
+    untold,
 )
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
@@ -49,7 +50,8 @@ class Opened:
     Attributes:
         connection: To it.
         lock: The descriptor of the lock, which ends with the process or its closing.
-        salvaged: How many rows of each table were saved from a damaged file that was set aside; None where none was.
+        salvaged: How many rows of each table were saved from a damaged file that was set aside; None where none was, or
+            where a commit has told of it.
     """
 
     connection: sqlite3.Connection
@@ -89,9 +91,11 @@ def open_writer(path: Path, *, durability: str) -> Opened:
             connection.execute(f"pragma synchronous = {durability}")
             _migrate(connection, path)
             connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
-            salvaged = salvage(aside, connection) if aside else None
+            if aside:
+                salvage(aside, connection)
             finish(path)
             drop_damaged_rows(connection)
+            salvaged = untold(connection)
         except OSError as error:
             kind = StoreStalledError if error.errno in _FULL else StoreError
             raise kind(f"{path}: cannot be set aside: {error}") from error

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from attwin.adapters.durable import sync
 from attwin.adapters.sqlite_first_page import kept, put_back, rebuild_first_page
 from attwin.core.audit import LOST, Sum, sums_of
 from attwin.core.journal import decode
+from attwin.core.outgoing import LANES
 
 _SMALL = (
     *("meta", "entities", "series", "state", "attention", "alerts", "alert_events", "lanes", "outbox", "parked"),
@@ -28,6 +31,10 @@ _NO_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_I
 _PRIMARY = 0xFF
 HIGHEST_SERIES = "highest_series"
 """The name under which ``meta`` has the highest number that a series had before a salvage."""
+UNTOLD = "untold_salvage"
+"""The name under which ``meta`` has how many rows were saved, until the alert that says so is committed."""
+_REPLACES = "replaces"
+"""The name under which ``meta`` has the file that was set aside for this one: nothing more is to be taken from it."""
 _COUNT_COLUMNS = 4
 # the view `audit_totals`, spelled out: a writer does not trust views with functions
 _COUNTERS = """
@@ -134,11 +141,14 @@ def finish(path: Path) -> None:
         sync(path.parent)
 
 
-def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
-    """Copy all rows that can be read from a database that was set aside; return how many, by table.
+def salvage(aside: Path, connection: sqlite3.Connection) -> None:
+    """Copy all rows that can be read from a database that was set aside, unless that is done already.
 
-    What cannot be read is counted as lost, so that the sums of the new database are true.
+    What cannot be read is counted as lost, so that the sums of the new database are true. How many rows were saved is
+    noted with them, for ``untold``.
     """
+    if connection.execute("select 1 from meta where name = ? and value = ?", (_REPLACES, aside.name)).fetchone():
+        return
     saved: dict[str, int] = {}
     with contextlib.closing(_open_with_schema(aside)) as source:
         connection.execute("begin immediate")
@@ -148,7 +158,7 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
             if table == "journal":
                 _drop_damaged_counts(connection)
             (saved[table],) = connection.execute(f"select count(*) from {table}").fetchone()
-    if not saved["lanes"]:
+    if saved["lanes"] < len(LANES):
         # numbers may be given twice now, so they must be numbers of another store
         connection.execute("delete from meta where name = 'store_id'")
     # an entity whose series are lost gets new ones when it is heard again, with numbers that no reading has
@@ -156,14 +166,21 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
         "update entities set forgotten_ms = first_seen_ms "
         "where forgotten_ms is null and id not in (select entity_id from series)"
     )
-    connection.execute("insert or replace into meta values (?, ?)", (HIGHEST_SERIES, str(_highest_series(connection))))
     connection.execute("insert or ignore into lanes select lane, max(sequence) + 1 from outbox group by lane")
     # numbers of the journal may be given again from where its rows end now
     connection.execute(
         "update meta set value = cast(min(cast(value as integer), (select coalesce(max(id), 0) from journal)) as text) "
         "where name in ('audited_journal_id', 'rolled_journal_id', 'merged_journal_id', 'regrouped_journal_id')"
     )
-    connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
+    connection.executemany(
+        "insert or replace into meta values (?, ?)",
+        [
+            (HIGHEST_SERIES, str(_highest_series(connection))),
+            ("schema", schema_checksum(connection)),
+            (_REPLACES, aside.name),
+            (UNTOLD, json.dumps(saved)),
+        ],
+    )
     for found in read_sums(connection):
         if found.difference:
             connection.execute(
@@ -172,7 +189,16 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
             )
     connection.execute("commit")
     log.error("store=%s state=salvaged rows=%s", aside, saved)
-    return saved
+
+
+def untold(connection: sqlite3.Connection) -> dict[str, int] | None:
+    """Return how many rows of each table a salvage saved of which nobody was told yet; None where there was none."""
+    found = connection.execute("select value from meta where name = ?", (UNTOLD,)).fetchone()
+    try:
+        return msgspec.json.decode(found[0], type=dict[str, int]) if found else None
+    except msgspec.DecodeError:
+        # a bit of it has flipped: there is something to tell all the same
+        return {}
 
 
 def read_sums(connection: sqlite3.Connection) -> list[Sum]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_checksums import row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
-from attwin.adapters.sqlite_salvage import HIGHEST_SERIES
+from attwin.adapters.sqlite_salvage import HIGHEST_SERIES, UNTOLD
 from attwin.adapters.sqlite_upkeep import DROPPED, EXPIRED, Keep, Upkeep
 from attwin.core.audit import STORE
 from attwin.core.catalogue import Catalogue
@@ -221,6 +221,8 @@ class SqliteStore:
             )
             self._save_alerts(commit.alerts)
             self._save_scores(commit.scores)
+            if commit.tells_salvage:
+                self._connection.execute("delete from meta where name = ?", (UNTOLD,))
         # what is only in memory follows what is durable, so that a commit that failed can be tried again
         self._saved_entities |= saved
         self._reject_bytes = reject_bytes
