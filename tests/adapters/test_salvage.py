@@ -270,6 +270,48 @@ def test_a_damaged_journal_costs_only_what_cannot_be_read(tmp_path: Path) -> Non
     store.close()
 
 
+def journal_numbers(path: Path) -> set[int]:
+    """Return the numbers of the rows of the journal."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {number for (number,) in connection.execute("select id from journal")}
+
+
+@pytest.mark.parametrize("leaf", [2, -2, -1], ids=["in the middle", "near the end", "at the end"])
+def test_commits_that_are_lost_with_their_counters_are_counted(tmp_path: Path, leaf: int) -> None:
+    """Since the last snapshot the counters stand in the lost rows themselves, so only their numbers tell of them."""
+    path = a_database(tmp_path)
+    store = SqliteStore(path, a_catalogue(entities=0), gateway="g", durability="normal")
+    store.load_entities({"room": 0}, {}, now_ms=1)
+    noise = np.random.default_rng(1)
+    counts = {("s", name, ""): 300 for name in ("readings_decoded", "readings_stored")}
+    for number in range(40):
+        store.commit(Commit(now_ms=number, stored=a_batch(values=noise.random(300).tolist()), counts=counts))
+    store.close()
+    whole = journal_numbers(path)
+    with closing(sqlite3.connect(path)) as connection:
+        # in their order; those before the snapshot are small
+        leaves = connection.execute(
+            "select pageno, ncell from dbstat where name = 'journal' and pagetype = 'leaf' order by path"
+        )
+        new = [page for page, cells in leaves if cells < 5]
+    break_page(path, new[leaf])
+    note_damage(path)
+
+    store = reopened(path)
+    store.close()
+
+    lost = len(whole - journal_numbers(path))
+    assert 1 <= lost < 5
+    (found,) = (found for found in audit_of(path) if found.what == "commits lost in a damaged file")
+    assert (found.source, found.total, found.difference) == ("store", 1 if leaf == -1 else lost, 0)
+    assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+
+    note_damage(path)
+    reopened(path).close()
+
+    assert [again for again in audit_of(path) if again.what == found.what] == [found]
+
+
 @pytest.mark.parametrize("flips", [100, pytest.param(3_000, marks=pytest.mark.slow)])
 @pytest.mark.timeout(1800)
 def test_no_flipped_bit_stops_a_start_or_makes_a_false_sum(tmp_path: Path, flips: int) -> None:

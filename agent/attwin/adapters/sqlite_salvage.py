@@ -13,7 +13,8 @@ import msgspec
 
 from attwin.adapters.durable import sync
 from attwin.adapters.sqlite_first_page import kept, put_back, rebuild_first_page
-from attwin.core.audit import LOST, Sum, sums_of
+from attwin.adapters.sqlite_journal import JournalTable
+from attwin.core.audit import COMMITS_LOST, LOST, Sum, sums_of
 from attwin.core.journal import decode
 from attwin.core.outgoing import LANES
 
@@ -35,7 +36,6 @@ UNTOLD = "untold_salvage"
 """The name under which ``meta`` has how many rows were saved, until the alert that says so is committed."""
 _REPLACES = "replaces"
 """The name under which ``meta`` has the file that was set aside for this one: nothing more is to be taken from it."""
-_COUNT_COLUMNS = 4
 # the view `audit_totals`, spelled out: a writer does not trust views with functions
 _COUNTERS = """
 select source, name, reason, count from audit
@@ -44,6 +44,12 @@ select each.value ->> 0, each.value ->> 1, each.value ->> 2, each.value ->> 3
 from journal, json_each(journal.counts) as each
 where journal.id > (select cast(value as integer) from meta where name = 'audited_journal_id')
 """
+
+_AUDITED = (
+    "select cast(value as integer) from meta where name = 'audited_journal_id'",
+    "select journal_id from snapshot",
+)
+"""Both say up to which number of the journal the counters are in the audit."""
 
 log = logging.getLogger("attwin")
 
@@ -158,6 +164,7 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> None:
             if table == "journal":
                 _drop_damaged_counts(connection)
             (saved[table],) = connection.execute(f"select count(*) from {table}").fetchone()
+        lost_commits = _lost_commits(source, connection)
     if saved["lanes"] < len(LANES):
         # numbers may be given twice now, so they must be numbers of another store
         connection.execute("delete from meta where name = 'store_id'")
@@ -181,6 +188,10 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> None:
             (UNTOLD, json.dumps(saved)),
         ],
     )
+    journal = JournalTable(connection)
+    # what is missing is counted once: up to this position nobody looks for it again
+    journal.bring_audit_to(journal.number("select max(id) from journal"))
+    journal.count(COMMITS_LOST, lost_commits)
     for found in read_sums(connection):
         if found.difference:
             connection.execute(
@@ -313,12 +324,33 @@ def _drop_damaged_counts(connection: sqlite3.Connection) -> None:
     connection.executemany("update journal set counts = '[]' where id = ?", damaged)
 
 
-def _are_counts(text: object) -> bool:
+def _are_counts(text: str) -> bool:
     try:
-        rows = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+        msgspec.json.decode(text, type=list[tuple[str, str, str, int]])
+    except msgspec.DecodeError:
         return False
-    return isinstance(rows, list) and all(isinstance(row, list) and len(row) == _COUNT_COLUMNS for row in rows)
+    return True
+
+
+def _lost_commits(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
+    """Return how many commits are lost together with their counters, which stand in the same rows.
+
+    Up to the position of the snapshot rows are merged and dropped, and their counters are in the audit; above it no
+    number is left out. Where the end of the journal cannot be read, one stands for all that may have been there.
+    """
+    (saved_up_to,) = target.execute("select coalesce(max(id), 0) from journal").fetchone()
+    positions = [position for query in _AUDITED if (position := _number(source, query)) is not None]
+    audited = max(positions, default=saved_up_to)
+    newest = _number(source, "select coalesce(max(id), 0) from journal")
+    if newest is None:
+        newest = max(saved_up_to, audited) + 1
+    (saved,) = target.execute("select count(*) from journal where id > ?", (audited,)).fetchone()
+    return max(0, newest - audited - int(saved))
+
+
+def _number(source: sqlite3.Connection, query: str) -> int | None:
+    """Return the one number that a query finds; None where it cannot be read."""
+    return next((int(str(row[0])) for row in _rows(source, query)), None)
 
 
 def _insert(connection: sqlite3.Connection, table: str, columns: list[str], rows: Iterator[tuple[object, ...]]) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_checksums import row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
+from attwin.adapters.sqlite_journal import JournalTable
 from attwin.adapters.sqlite_salvage import HIGHEST_SERIES, UNTOLD
 from attwin.adapters.sqlite_upkeep import DROPPED, EXPIRED, Keep, Upkeep
 from attwin.core.audit import STORE
@@ -356,13 +357,7 @@ class SqliteStore:
                 "insert or replace into snapshot values (1, ?, ?, ?, ?)",
                 (position, now_ms, _checksum(body), body),
             )
-            self._connection.execute(
-                "insert into audit select each.value ->> 0, each.value ->> 1, each.value ->> 2, sum(each.value ->> 3) "
-                "from journal, json_each(journal.counts) as each "
-                "where journal.id > (select cast(value as integer) from meta where name = 'audited_journal_id') "
-                "group by 1, 2, 3 on conflict do update set count = count + excluded.count"
-            )
-            self._connection.execute("update meta set value = ? where name = 'audited_journal_id'", (str(position),))
+            JournalTable(self._connection).bring_audit_to(position)
             self._save_state(arrays, missing_names)
 
     def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:

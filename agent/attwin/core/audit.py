@@ -7,6 +7,8 @@ from dataclasses import dataclass
 UPSTREAM, STORE, STATE = "upstream", "store", "state"
 """Names among the counters that are no source of readings."""
 LOST = "lost in a damaged file"
+COMMITS_LOST = "commits lost in a damaged file"
+"""Among the counters of the store, though it counts no readings: how many were lost with these commits nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
     for source, name, reason, count in counters:
         counts[source][f"{name}({reason})" if reason and source != UPSTREAM else name] += count
     upstream, store = counts.pop(UPSTREAM, {}), counts.pop(STORE, {})
+    lost_commits = store.pop(COMMITS_LOST, 0)
     # rows of the current state are made of the readings, which are accounted for without them
     counts.pop(STATE, None)
     sums = []
@@ -63,11 +66,14 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
         sums.append(_sum(source, "readings decoded", found, "readings_"))
     stored = sum(found.get("readings_stored", 0) for found in counts.values())
     queued = upstream.pop("queued", 0)
-    return [
-        *sums,
+    sums += [
         Sum(source=STORE, what="readings stored", total=stored, parts={"in the journal": held, **store}, prefix=""),
         Sum(source=UPSTREAM, what="messages queued", total=queued, parts={"waiting": waiting, **upstream}, prefix=""),
     ]
+    if lost_commits:
+        parts = {"of an unknown number of readings": lost_commits}
+        sums.append(Sum(source=STORE, what=COMMITS_LOST, total=lost_commits, parts=parts, prefix=""))
+    return sums
 
 
 def _sum(source: str, what: str, found: dict[str, int], prefix: str) -> Sum:
