@@ -165,6 +165,20 @@ def test_a_lost_first_page_costs_nothing(tmp_path: Path, byte: bytes) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o660])
+def test_a_mode_that_somebody_chose_outlives_a_salvage(tmp_path: Path, mode: int) -> None:
+    """The new database, and what is kept of the old one, can be read and written by the same users as before."""
+    path = a_database(tmp_path)
+    path.chmod(mode)
+    break_page(path, 1)
+
+    reopened(path).close()
+
+    names = {"twin.db", "twin.db.corrupt", "page1-of-twin.db.corrupt"}
+    found = {file.name.partition("-2")[0]: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert {name: found[name] for name in names} == dict.fromkeys(names, mode)
+
+
 def test_the_log_of_a_file_whose_first_page_is_lost_is_read(tmp_path: Path) -> None:
     """What was committed last stands there and nowhere else."""
     path = a_database(tmp_path)

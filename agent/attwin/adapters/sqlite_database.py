@@ -81,7 +81,7 @@ def open_writer(path: Path, *, durability: str) -> Opened:
             aside = unfinished(path) or (None if not ours or not path.exists() or is_sound(path) else set_aside(path))
             with contextlib.suppress(OSError):
                 # what is wrong SQLite says with more words
-                make(path)
+                make(path, like=aside)
             connection = sqlite3.connect(path, isolation_level=None)
             held.callback(connection.close)
             connection.text_factory = as_text

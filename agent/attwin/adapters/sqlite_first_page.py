@@ -10,7 +10,7 @@ Source: https://www.sqlite.org/fileformat2.html, sections 1.3 and 1.6.
 import struct
 from pathlib import Path
 
-from attwin.adapters.durable import sync
+from attwin.adapters.durable import make, sync
 
 _PAGE_BYTES = 4_096
 """SQLite's own choice, which nothing of ours changes."""
@@ -33,6 +33,7 @@ def rebuild_first_page(path: Path) -> bool:
         old = file.read(_PAGE_BYTES)
         if not kept(path).exists():
             part = kept(path).with_name(kept(path).name + ".part")
+            make(part, like=path)
             part.write_bytes(old)
             sync(part)
             part.rename(kept(path))
