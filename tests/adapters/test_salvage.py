@@ -1,10 +1,11 @@
 """Facts about damaged databases: nothing is deleted, what can be read is saved, and the sums stay true."""
 
 import errno
+import itertools
 import random
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from attwin.ports import AlertChange, Commit
 from attwin.wiring import reading
 from attwin.wiring.auditing import audit_of
 from support.builders import T0_MS, a_batch, a_catalogue
+from support.file_faults import FileFaults, KilledError
 
 COMMITS = 400
 
@@ -461,6 +463,43 @@ def test_a_disk_that_refuses_while_a_file_is_set_aside_is_tried_again(
     assert store.waiting_outgoing() == 49
     assert len(set_aside(path)) == 1
     store.close()
+
+
+@pytest.mark.parametrize("problem", [KilledError(), OSError(errno.ENOSPC, "full")], ids=["a kill", "a full disk"])
+@pytest.mark.parametrize("provable", [True, False], ids=["a schema that is proved", "a schema that cannot be proved"])
+def test_a_start_that_mends_may_end_at_any_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException, *, provable: bool
+) -> None:
+    """The next start does the rest: all that can be saved is, what was set aside is kept, and somebody is told."""
+    original = a_database(tmp_path)
+    break_page(original, 1)
+    damaged = bytearray(original.read_bytes())
+    if not provable:
+        damaged[damaged.index(b"threshold real", damaged.index(b"CREATE TABLE alerts"))] ^= 1
+    for step in itertools.count(1):
+        path = tmp_path / str(step) / "twin.db"
+        path.parent.mkdir()
+        path.write_bytes(damaged)
+        path.with_name("twin.db.lock").touch()
+        with monkeypatch.context() as patch:
+            faults = FileFaults(patch, step, problem)
+            with suppress(KilledError, StoreStalledError):
+                reopened(path).close()
+
+        store = reopened(path)
+
+        (aside,) = set_aside(path)
+        first_pages = [found.name for found in path.parent.glob("page1-of-*")]
+        assert first_pages == ([f"page1-of-{aside.name}"] if provable else [])
+        assert aside.read_bytes()[4096:] == damaged[4096:]
+        assert store.salvaged is not None
+        assert store.salvaged["journal"] == (COMMITS if provable else 0)
+        assert store.waiting_outgoing() == (49 if provable else 0)
+        assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+        store.close()
+        if not faults.has_raised:
+            break
+    assert step > 10
 
 
 def test_a_store_whose_journal_is_gone_counts_on(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from attwin.adapters.sqlite_salvage import (
     finish,
     is_damage,
     is_sound,
+    name_aside,
     note_damage,
     salvage,
     schema_checksum,
@@ -78,7 +79,9 @@ def open_writer(path: Path, *, durability: str) -> Opened:
         lock = lock_database(path)
         held.callback(os.close, lock)
         try:
-            aside = unfinished(path) or (None if not ours or not path.exists() or is_sound(path) else set_aside(path))
+            aside = unfinished(path)
+            if not aside and ours and path.exists() and not is_sound(path):
+                aside = set_aside(path, name_aside(path))
             with contextlib.suppress(OSError):
                 # what is wrong SQLite says with more words
                 make(path, like=aside)
@@ -157,7 +160,9 @@ def reader(path: Path, *, older: bool = False) -> Iterator[sqlite3.Connection]:
             connection.execute("pragma query_only = on")
             connection.execute("pragma busy_timeout = 5000")
             _refuse_newer(connection, path)
-            if not older:
+            if older:
+                _refuse_foreign(connection, path)
+            else:
                 _refuse_older(connection, path)
             yield connection
     except sqlite3.Error as error:
@@ -178,6 +183,11 @@ def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: made by a newer attwin (schema {max(newer)}); this one knows up to {_KNOWN_MIGRATIONS[-1]}. "
             "Install that version again, or give store.path another name; nothing was changed."
         )
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    if _FIRST_MIGRATION not in _applied(connection):
+        raise StoreError(f"{path}: no database of attwin")
 
 
 def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:

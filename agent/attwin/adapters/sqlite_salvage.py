@@ -34,7 +34,7 @@ HIGHEST_SERIES = "highest_series"
 """The name under which ``meta`` has the highest number that a series had before a salvage."""
 UNTOLD = "untold_salvage"
 """The name under which ``meta`` has how many rows were saved, until the alert that says so is committed."""
-_REPLACES = "replaces"
+REPLACES = "replaces"
 """The name under which ``meta`` has the file that was set aside for this one: nothing more is to be taken from it."""
 # the view `audit_totals`, spelled out: a writer does not trust views with functions
 _COUNTERS = """
@@ -112,12 +112,16 @@ def _has_its_schema(connection: sqlite3.Connection, known: set[str]) -> bool:
     return not noted or noted[0] == schema_checksum(connection)
 
 
-def set_aside(path: Path, why: str = "corrupt") -> Path:
+def name_aside(path: Path, why: str = "corrupt") -> Path:
+    """Return where a database can be set aside."""
+    return path.with_name(f"{path.name}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+
+
+def set_aside(path: Path, aside: Path) -> Path:
     """Move a database and what belongs to it aside, and return where it is now.
 
     Until ``finish`` every start goes on with that, also after a power cut in the middle of it.
     """
-    aside = path.with_name(f"{path.name}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     mark = _unfinished(path)
     part = mark.with_name(mark.name + ".part")
     part.write_text(aside.name, encoding="utf-8")
@@ -132,12 +136,12 @@ def unfinished(path: Path) -> Path | None:
     """Return the file whose salvage was interrupted, None where there is none."""
     try:
         aside = path.with_name(_unfinished(path).read_text(encoding="utf-8"))
-    except OSError:
+    except FileNotFoundError:
         return None
     if not aside.exists():
         _move(path, aside)
     _mark(path).unlink(missing_ok=True)
-    return aside
+    return aside if aside.exists() else None
 
 
 def finish(path: Path) -> None:
@@ -153,7 +157,7 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> None:
     What cannot be read is counted as lost, so that the sums of the new database are true. How many rows were saved is
     noted with them, for ``untold``.
     """
-    if connection.execute("select 1 from meta where name = ? and value = ?", (_REPLACES, aside.name)).fetchone():
+    if connection.execute("select 1 from meta where name = ? and value = ?", (REPLACES, aside.name)).fetchone():
         return
     saved: dict[str, int] = {}
     with contextlib.closing(_open_with_schema(aside)) as source:
@@ -184,7 +188,7 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> None:
         [
             (HIGHEST_SERIES, str(_highest_series(connection))),
             ("schema", schema_checksum(connection)),
-            (_REPLACES, aside.name),
+            (REPLACES, aside.name),
             (UNTOLD, json.dumps(saved)),
         ],
     )
