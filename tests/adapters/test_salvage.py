@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import os
 import random
 import shutil
 import sqlite3
@@ -167,6 +168,35 @@ def test_a_lost_first_page_costs_nothing(tmp_path: Path, byte: bytes) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("place", [1, 40], ids=["the first page", "another page"])
+def test_a_page_that_the_disk_does_not_give_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """While the schema is searched for; where it is the first page itself, there is no schema, and the agent begins."""
+    path = a_database(tmp_path)
+    break_page(path, 1)
+    pread, rebuild = os.pread, sqlite_salvage.rebuild_first_page
+
+    def pread_of_a_bad_disk(descriptor: int, size: int, offset: int) -> bytes:
+        if offset == (place - 1) * 4096:
+            raise OSError(errno.EIO, "bad sector")
+        return pread(descriptor, size, offset)
+
+    def rebuild_of_a_bad_disk(aside: Path) -> bool:
+        if place == 1:
+            raise OSError(errno.EIO, "bad sector")
+        return rebuild(aside)
+
+    monkeypatch.setattr(os, "pread", pread_of_a_bad_disk)
+    monkeypatch.setattr(sqlite_salvage, "rebuild_first_page", rebuild_of_a_bad_disk)
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    assert store.waiting_outgoing() == (0 if place == 1 else 49)
+    assert len(set_aside(path)) == 1
+    store.close()
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o660])
 def test_a_mode_that_somebody_chose_outlives_a_salvage(tmp_path: Path, mode: int) -> None:
     """The new database, and what is kept of the old one, can be read and written by the same users as before."""
@@ -203,6 +233,34 @@ def test_the_log_of_a_file_whose_first_page_is_lost_is_read(tmp_path: Path) -> N
     assert len(list(aside.glob("page1-of-*"))) == 1
     assert 4711.0 in [value for segment in store.segments_after(0) for value in segment.value]
     assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+    store.close()
+
+
+def test_a_log_that_cannot_be_read_for_now_is_waited_for(tmp_path: Path) -> None:
+    """Without it the newest commits would be lost silently: that the file is damaged is no reason."""
+    path, copy = a_database(tmp_path), tmp_path / "killed" / "twin.db"
+    store = reopened(path)
+    store.load_entities({"room": 0}, {}, now_ms=1)
+    counts = {("s", name, ""): 1 for name in ("readings_decoded", "readings_stored")}
+    store.commit(Commit(now_ms=1, stored=a_batch(values=[4711.0]), counts=counts))
+    copy.parent.mkdir()
+    for ending in ("", "-wal"):
+        shutil.copy(f"{path}{ending}", copy.parent)
+    store.close()
+    copy.with_name("twin.db.lock").touch()
+    note_damage(copy)
+    log = copy.with_name("twin.db-wal").rename(tmp_path / "log")
+    copy.with_name("twin.db-wal").mkdir()
+
+    with pytest.raises(StoreError, match="unable to open"):
+        reopened(copy)
+    (unreadable,) = copy.parent.glob("*-wal")
+    unreadable.rmdir()
+    log.rename(unreadable)
+    store = reopened(copy)
+
+    assert store.salvaged is not None
+    assert 4711.0 in [value for segment in store.segments_after(0) for value in segment.value]
     store.close()
 
 

@@ -1,5 +1,6 @@
 """Files and folders that are there after a power cut, and that only their user and group can read."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -36,6 +37,11 @@ def make(path: Path, *, like: Path | None = None) -> None:
     """
     mode = stat.S_IMODE(like.stat().st_mode) if like and like.exists() else GROUP_READS
     os.close(open_or_make(path, os.O_RDWR, mode=mode))
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether an error says that there is no space, so that what failed can be tried again later."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def sync(path: Path) -> None:

@@ -1,7 +1,6 @@
 """Opening ``twin.db``: settings of the connection, schema, and the one writer's lock."""
 
 import contextlib
-import errno
 import fcntl
 import os
 import sqlite3
@@ -10,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from attwin.adapters.durable import make
+from attwin.adapters.durable import is_full, make
 from attwin.adapters.sqlite_checksums import drop_damaged_rows
 from attwin.adapters.sqlite_salvage import (
     as_text,
@@ -29,7 +28,6 @@ from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
 _KNOWN_MIGRATIONS = ("m001_first_tables", "m002_upkeep", "m003_merged_position", "m004_state_checksums")
 _FIRST_MIGRATION = _KNOWN_MIGRATIONS[0]
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PRAGMAS = """
 pragma journal_mode = wal;
 pragma busy_timeout = 5000;
@@ -100,7 +98,7 @@ def open_writer(path: Path, *, durability: str) -> Opened:
             drop_damaged_rows(connection)
             salvaged = untold(connection)
         except OSError as error:
-            kind = StoreStalledError if error.errno in _FULL else StoreError
+            kind = StoreStalledError if is_full(error) else StoreError
             raise kind(f"{path}: cannot be set aside: {error}") from error
         except sqlite3.Error as error:
             if not ours:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from attwin.adapters.durable import sync
+from attwin.adapters.durable import is_full, sync
 from attwin.adapters.sqlite_first_page import kept, put_back, rebuild_first_page
 from attwin.adapters.sqlite_journal import JournalTable
 from attwin.core.audit import COMMITS_LOST, LOST, Sum, sums_of
@@ -28,7 +28,6 @@ _MIGRATIONS = "_sqlite_migrations"
 _ALWAYS = frozenset((_MIGRATIONS, "meta", "entities", "series", "outbox", "alerts", "audit", "journal"))
 """Tables that every version has."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_NO_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE)
 _PRIMARY = 0xFF
 HIGHEST_SERIES = "highest_series"
 """The name under which ``meta`` has the highest number that a series had before a salvage."""
@@ -56,8 +55,12 @@ log = logging.getLogger("attwin")
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Return whether an error says that the file is damaged: whatever it holds as JSON was written whole."""
-    code = (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY
-    return code in _DAMAGE or "malformed JSON" in str(error)
+    return _code(error) in _DAMAGE or "malformed JSON" in str(error)
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return the primary code of an error, 0 where it is none of SQLite's own."""
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY
 
 
 def as_text(raw: bytes) -> str:
@@ -242,10 +245,10 @@ def _unfinished(path: Path) -> Path:
 
 
 def _open(aside: Path) -> sqlite3.Connection:
-    """Open a damaged database as well as it goes: with its log where that can be read.
+    """Open a damaged database as well as it goes: with its log, unless that is what is damaged.
 
     Raises:
-        sqlite3.Error: The disk is full, and without space the log is not read.
+        sqlite3.Error: It is not the file that is to blame, so that its log may be read later.
     """
     for options in ("mode=rw", "immutable=1"):
         connection = sqlite3.connect(f"{aside.absolute().as_uri()}?{options}", uri=True, isolation_level=None)
@@ -254,7 +257,8 @@ def _open(aside: Path) -> sqlite3.Connection:
             connection.execute("select count(*) from sqlite_master").fetchone()
         except sqlite3.Error as error:
             connection.close()
-            if getattr(error, "sqlite_errorcode", 0) in _NO_SPACE:
+            # SQLITE_ERROR: the format that the head of the file names is not known
+            if not is_damage(error) and _code(error) != sqlite3.SQLITE_ERROR:
                 raise
         except UnicodeError:
             # a damaged schema can make the message of an error that is no text
@@ -270,13 +274,18 @@ def _open_with_schema(aside: Path) -> sqlite3.Connection:
     if _is_its_schema(connection):
         return connection
     connection.close()
-    if rebuild_first_page(aside):
-        connection = _open(aside)
-        if _is_its_schema(connection):
-            log.error("store=%s state=mended problem='its first page was damaged' kept=%s", aside, kept(aside))
-            return connection
-        connection.close()
-        put_back(aside)
+    try:
+        if rebuild_first_page(aside):
+            connection = _open(aside)
+            if _is_its_schema(connection):
+                log.error("store=%s state=mended problem='its first page was damaged' kept=%s", aside, kept(aside))
+                return connection
+            connection.close()
+            put_back(aside)
+    except OSError as error:
+        if is_full(error):
+            raise
+        log.error("store=%s problem=%r; what can be read without a new first page is saved", aside, str(error))
     return _open(aside)
 
 
