@@ -186,6 +186,7 @@ class FakeStore:
         self.whole_ms = 0
         self.unreadable: Exception | None = None
         self.refusal: Exception | None = None
+        self.outbox_refusal: Exception | None = None
         self.closed = False
 
     def commit(self, commit: Commit) -> None:
@@ -215,7 +216,9 @@ class FakeStore:
         return []
 
     def unsent_outgoing(self) -> int:
-        """Return that nothing waits."""
+        """Return that nothing waits, or refuse."""
+        if self.outbox_refusal:
+            raise self.outbox_refusal
         return 0
 
     def waiting_outgoing(self) -> int:

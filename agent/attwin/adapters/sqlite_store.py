@@ -65,6 +65,7 @@ class SqliteStore:
         self._connection, self._lock, self.salvaged = opened.connection, opened.lock, opened.salvaged
         self._saved_entities: set[int] = set()
         self._in_flight: dict[str, int] = dict.fromkeys(LANES, 0)
+        self._damaged: list[tuple[str, int]] = []
         self._boot, self._boot_id = 0, ""
         try:
             with self._transaction():
@@ -302,24 +303,44 @@ class SqliteStore:
         return int(oldest[0]) if gone and oldest else 0
 
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
-        """Return up to ``limit`` messages that wait and were not returned before, urgent ones first."""
+        """Return up to ``limit`` messages that wait and were not returned before, urgent ones first.
+
+        Damaged ones are left out; ``upkeep`` parks them.
+
+        Raises:
+            StoreError: They cannot be read; none of them counts as returned.
+        """
         found: list[OutgoingMessage] = []
-        for lane in LANES:
-            rows = self._connection.execute(
-                "select sequence, topic, payload, retain, checksum from outbox where lane = ? and sequence > ? "
-                "order by sequence limit ?",
-                (lane, self._in_flight[lane], limit - len(found)),
-            ).fetchall()
-            for sequence, topic, payload, retain, checksum in rows:
-                self._in_flight[lane] = sequence
-                if checksum in (b"", _row_checksum(lane, sequence, topic, payload, retain=bool(retain))):
-                    found.append(
-                        OutgoingMessage(lane=lane, sequence=sequence, topic=topic, payload=payload, retain=bool(retain))
-                    )
-                else:
-                    self._park(lane, sequence)
-        self._sent += len(found)
+        damaged: list[tuple[str, int]] = []
+        reached = dict(self._in_flight)
+        try:
+            for lane in LANES:
+                for sequence, topic, payload, retain, checksum in self._connection.execute(
+                    "select sequence, topic, payload, retain, checksum from outbox where lane = ? and sequence > ? "
+                    "order by sequence limit ?",
+                    (lane, reached[lane], limit - len(found)),
+                ):
+                    reached[lane] = sequence
+                    if checksum in (b"", _row_checksum(lane, sequence, topic, payload, retain=bool(retain))):
+                        found.append(
+                            OutgoingMessage(
+                                lane=lane, sequence=sequence, topic=topic, payload=payload, retain=bool(retain)
+                            )
+                        )
+                    else:
+                        damaged.append((lane, sequence))
+        except sqlite3.Error as error:
+            raise as_store_error(error, self.path) from error
+        self._in_flight = reached
+        self._damaged += damaged
+        self._sent += len(found) + len(damaged)
         return found
+
+    def _park_damaged(self) -> None:
+        """Set aside the damaged messages that were found in the outbox; those that the disk does not take wait."""
+        while self._damaged:
+            self._park(*self._damaged[0])
+            del self._damaged[0]
 
     def _park(self, lane: str, sequence: int) -> None:
         """Set a damaged message aside."""
@@ -336,6 +357,7 @@ class SqliteStore:
                 (lane,),
             )
         self._waiting -= 1
+        self._sent -= 1
         log.error("lane=%s sequence=%d state=parked problem='its checksum is wrong'", lane, sequence)
 
     def unsent_outgoing(self) -> int:
@@ -362,6 +384,7 @@ class SqliteStore:
 
     def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:
         """Do one slice of upkeep; return whether there was anything to do."""
+        self._park_damaged()
         try:
             return self._upkeep is not None and self._upkeep.work(now_ms=now_ms, times_are_final=times_are_final)
         except sqlite3.Error as error:
