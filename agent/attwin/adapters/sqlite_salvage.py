@@ -363,7 +363,9 @@ def _lost_commits(source: sqlite3.Connection, target: sqlite3.Connection) -> int
 
 def _number(source: sqlite3.Connection, query: str) -> int | None:
     """Return the one number that a query finds; None where it cannot be read."""
-    return next((int(str(row[0])) for row in _rows(source, query)), None)
+    with contextlib.suppress(ValueError):
+        return next((int(str(row[0])) for row in _rows(source, query)), None)
+    return None
 
 
 def _insert(connection: sqlite3.Connection, table: str, columns: list[str], rows: Iterator[tuple[object, ...]]) -> None:
