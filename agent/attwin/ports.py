@@ -279,6 +279,7 @@ class Commit:
         scores: Score rows.
         drafts: Messages for upstream; the store numbers them.
         delivered: Messages that upstream has.
+        tells_salvage: Whether one of the alerts says that the store was damaged and what could be read was saved.
     """
 
     now_ms: int
@@ -291,6 +292,7 @@ class Commit:
     scores: Sequence[ScoreRow] = ()
     drafts: Sequence[Draft] = ()
     delivered: Sequence[OutgoingMessage] = ()
+    tells_salvage: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from attwin.adapters import sqlite_database
 from attwin.adapters.sqlite_backup import restore_copy
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
@@ -74,6 +75,26 @@ def test_what_an_earlier_version_took_of_a_message_is_not_known(tmp_path: Path) 
 
     assert [(reject.message, reject.taken) for reject in store.load_rejects([1, 2])] == [(1, b""), (2, None)]
     store.close()
+
+
+@pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)
+def test_a_kill_after_a_migration_is_no_damage(tmp_path: Path, frozen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema is another by then, and its checksum is not noted yet."""
+    path = a_database(tmp_path, frozen)
+
+    def killed(_: sqlite3.Connection) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_database, "schema_checksum", killed)
+        with pytest.raises(KeyboardInterrupt):
+            opened(path)
+    store = opened(path)
+
+    assert store.salvaged is None
+    assert len(joined_segments(list(store.segments_after(0))).value) == READINGS
+    store.close()
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["twin.db", "twin.db.lock"]
 
 
 @pytest.mark.parametrize("frozen", SCHEMAS, ids=lambda path: path.stem)

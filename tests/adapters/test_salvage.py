@@ -1,17 +1,19 @@
 """Facts about damaged databases: nothing is deleted, what can be read is saved, and the sums stay true."""
 
 import errno
+import itertools
+import os
 import random
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlite_utils import Database
 
-from attwin.adapters import sqlite_salvage
+from attwin.adapters import sqlite_database, sqlite_salvage
 from attwin.adapters.sqlite_migrations import MIGRATIONS
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
@@ -22,6 +24,7 @@ from attwin.ports import AlertChange, Commit
 from attwin.wiring import reading
 from attwin.wiring.auditing import audit_of
 from support.builders import T0_MS, a_batch, a_catalogue
+from support.file_faults import FileFaults, KilledError
 
 COMMITS = 400
 
@@ -165,6 +168,49 @@ def test_a_lost_first_page_costs_nothing(tmp_path: Path, byte: bytes) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("place", [1, 40], ids=["the first page", "another page"])
+def test_a_page_that_the_disk_does_not_give_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """While the schema is searched for; where it is the first page itself, there is no schema, and the agent begins."""
+    path = a_database(tmp_path)
+    break_page(path, 1)
+    pread, rebuild = os.pread, sqlite_salvage.rebuild_first_page
+
+    def pread_of_a_bad_disk(descriptor: int, size: int, offset: int) -> bytes:
+        if offset == (place - 1) * 4096:
+            raise OSError(errno.EIO, "bad sector")
+        return pread(descriptor, size, offset)
+
+    def rebuild_of_a_bad_disk(aside: Path) -> bool:
+        if place == 1:
+            raise OSError(errno.EIO, "bad sector")
+        return rebuild(aside)
+
+    monkeypatch.setattr(os, "pread", pread_of_a_bad_disk)
+    monkeypatch.setattr(sqlite_salvage, "rebuild_first_page", rebuild_of_a_bad_disk)
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    assert store.waiting_outgoing() == (0 if place == 1 else 49)
+    assert len(set_aside(path)) == 1
+    store.close()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o660])
+def test_a_mode_that_somebody_chose_outlives_a_salvage(tmp_path: Path, mode: int) -> None:
+    """The new database, and what is kept of the old one, can be read and written by the same users as before."""
+    path = a_database(tmp_path)
+    path.chmod(mode)
+    break_page(path, 1)
+
+    reopened(path).close()
+
+    names = {"twin.db", "twin.db.corrupt", "page1-of-twin.db.corrupt"}
+    found = {file.name.partition("-2")[0]: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert {name: found[name] for name in names} == dict.fromkeys(names, mode)
+
+
 def test_the_log_of_a_file_whose_first_page_is_lost_is_read(tmp_path: Path) -> None:
     """What was committed last stands there and nowhere else."""
     path = a_database(tmp_path)
@@ -187,6 +233,34 @@ def test_the_log_of_a_file_whose_first_page_is_lost_is_read(tmp_path: Path) -> N
     assert len(list(aside.glob("page1-of-*"))) == 1
     assert 4711.0 in [value for segment in store.segments_after(0) for value in segment.value]
     assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+    store.close()
+
+
+def test_a_log_that_cannot_be_read_for_now_is_waited_for(tmp_path: Path) -> None:
+    """Without it the newest commits would be lost silently: that the file is damaged is no reason."""
+    path, copy = a_database(tmp_path), tmp_path / "killed" / "twin.db"
+    store = reopened(path)
+    store.load_entities({"room": 0}, {}, now_ms=1)
+    counts = {("s", name, ""): 1 for name in ("readings_decoded", "readings_stored")}
+    store.commit(Commit(now_ms=1, stored=a_batch(values=[4711.0]), counts=counts))
+    copy.parent.mkdir()
+    for ending in ("", "-wal"):
+        shutil.copy(f"{path}{ending}", copy.parent)
+    store.close()
+    copy.with_name("twin.db.lock").touch()
+    note_damage(copy)
+    log = copy.with_name("twin.db-wal").rename(tmp_path / "log")
+    copy.with_name("twin.db-wal").mkdir()
+
+    with pytest.raises(StoreError, match="unable to open"):
+        reopened(copy)
+    (unreadable,) = copy.parent.glob("*-wal")
+    unreadable.rmdir()
+    log.rename(unreadable)
+    store = reopened(copy)
+
+    assert store.salvaged is not None
+    assert 4711.0 in [value for segment in store.segments_after(0) for value in segment.value]
     store.close()
 
 
@@ -270,6 +344,48 @@ def test_a_damaged_journal_costs_only_what_cannot_be_read(tmp_path: Path) -> Non
     store.close()
 
 
+def journal_numbers(path: Path) -> set[int]:
+    """Return the numbers of the rows of the journal."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {number for (number,) in connection.execute("select id from journal")}
+
+
+@pytest.mark.parametrize("leaf", [2, -2, -1], ids=["in the middle", "near the end", "at the end"])
+def test_commits_that_are_lost_with_their_counters_are_counted(tmp_path: Path, leaf: int) -> None:
+    """Since the last snapshot the counters stand in the lost rows themselves, so only their numbers tell of them."""
+    path = a_database(tmp_path)
+    store = SqliteStore(path, a_catalogue(entities=0), gateway="g", durability="normal")
+    store.load_entities({"room": 0}, {}, now_ms=1)
+    noise = np.random.default_rng(1)
+    counts = {("s", name, ""): 300 for name in ("readings_decoded", "readings_stored")}
+    for number in range(40):
+        store.commit(Commit(now_ms=number, stored=a_batch(values=noise.random(300).tolist()), counts=counts))
+    store.close()
+    whole = journal_numbers(path)
+    with closing(sqlite3.connect(path)) as connection:
+        # in their order; those before the snapshot are small
+        leaves = connection.execute(
+            "select pageno, ncell from dbstat where name = 'journal' and pagetype = 'leaf' order by path"
+        )
+        new = [page for page, cells in leaves if cells < 5]
+    break_page(path, new[leaf])
+    note_damage(path)
+
+    store = reopened(path)
+    store.close()
+
+    lost = len(whole - journal_numbers(path))
+    assert 1 <= lost < 5
+    (found,) = (found for found in audit_of(path) if found.what == "commits lost in a damaged file")
+    assert (found.source, found.total, found.difference) == ("store", 1 if leaf == -1 else lost, 0)
+    assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+
+    note_damage(path)
+    reopened(path).close()
+
+    assert [again for again in audit_of(path) if again.what == found.what] == [found]
+
+
 @pytest.mark.parametrize("flips", [100, pytest.param(3_000, marks=pytest.mark.slow)])
 @pytest.mark.timeout(1800)
 def test_no_flipped_bit_stops_a_start_or_makes_a_false_sum(tmp_path: Path, flips: int) -> None:
@@ -323,9 +439,59 @@ def test_a_salvage_that_is_interrupted_is_done_at_the_next_start(
     assert store.waiting_outgoing() == 49
     assert len(set_aside(path)) == 1
     store.close()
+
+
+def test_a_salvage_is_told_until_an_alert_of_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill or a full disk after the salvage, and before the alert, must not keep it from the operator."""
+    path = a_database(tmp_path)
+    note_damage(path)
+
+    def full(_: sqlite3.Connection) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_database, "drop_damaged_rows", full)
+        with pytest.raises(StoreStalledError):
+            reopened(path)
+    killed = reopened(path)
+    killed.close()
+    store = reopened(path)
+
+    assert store.salvaged is not None
+    assert store.salvaged == killed.salvaged
+    assert store.salvaged["journal"] == COMMITS
+    store.commit(Commit(now_ms=1, alerts=[AlertChange(before=None, after=an_alert(30))], tells_salvage=True))
+    store.close()
     again = reopened(path)
     assert again.salvaged is None
     again.close()
+
+
+@pytest.mark.parametrize("lost", ["", "where lane = 'urgent'"], ids=["all lanes", "one lane"])
+def test_a_store_that_does_not_know_its_lanes_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """Numbers may be given twice, so ids of messages must differ; also where a kill comes before the end is noted."""
+    path = a_database(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        (store_id,) = connection.execute("select value from meta where name = 'store_id'").fetchone()
+        connection.execute(f"delete from lanes {lost}")
+        connection.commit()
+    note_damage(path)
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_database, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            reopened(path)
+    store = reopened(path)
+
+    assert store.store_id != store_id
+    assert store.waiting_outgoing() == 49
+    assert len(set_aside(path)) == 1
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -355,6 +521,43 @@ def test_a_disk_that_refuses_while_a_file_is_set_aside_is_tried_again(
     assert store.waiting_outgoing() == 49
     assert len(set_aside(path)) == 1
     store.close()
+
+
+@pytest.mark.parametrize("problem", [KilledError(), OSError(errno.ENOSPC, "full")], ids=["a kill", "a full disk"])
+@pytest.mark.parametrize("provable", [True, False], ids=["a schema that is proved", "a schema that cannot be proved"])
+def test_a_start_that_mends_may_end_at_any_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException, *, provable: bool
+) -> None:
+    """The next start does the rest: all that can be saved is, what was set aside is kept, and somebody is told."""
+    original = a_database(tmp_path)
+    break_page(original, 1)
+    damaged = bytearray(original.read_bytes())
+    if not provable:
+        damaged[damaged.index(b"threshold real", damaged.index(b"CREATE TABLE alerts"))] ^= 1
+    for step in itertools.count(1):
+        path = tmp_path / str(step) / "twin.db"
+        path.parent.mkdir()
+        path.write_bytes(damaged)
+        path.with_name("twin.db.lock").touch()
+        with monkeypatch.context() as patch:
+            faults = FileFaults(patch, step, problem)
+            with suppress(KilledError, StoreStalledError):
+                reopened(path).close()
+
+        store = reopened(path)
+
+        (aside,) = set_aside(path)
+        first_pages = [found.name for found in path.parent.glob("page1-of-*")]
+        assert first_pages == ([f"page1-of-{aside.name}"] if provable else [])
+        assert aside.read_bytes()[4096:] == damaged[4096:]
+        assert store.salvaged is not None
+        assert store.salvaged["journal"] == (COMMITS if provable else 0)
+        assert store.waiting_outgoing() == (49 if provable else 0)
+        assert [found.difference for found in audit_of(path)] == [0] * len(audit_of(path))
+        store.close()
+        if not faults.has_raised:
+            break
+    assert step > 10
 
 
 def test_a_store_whose_journal_is_gone_counts_on(tmp_path: Path) -> None:

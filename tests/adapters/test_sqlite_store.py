@@ -15,7 +15,7 @@ from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
-from attwin.core.errors import StoreDamagedError, StoreError
+from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import AlertFacts, Draft
 from attwin.core.types import Reason, Reject, RejectReason
 from attwin.ports import AlertChange, Commit, ScoreRow
@@ -563,11 +563,74 @@ def test_a_damaged_message_is_parked_and_the_others_leave(store: SqliteStore) ->
     store._connection.execute("update outbox set payload = cast('x' || substr(payload, 2) as blob) where sequence = 1")
 
     found = store.oldest_outgoing(10)
+    assert store.unsent_outgoing() == 0
+    store.upkeep(now_ms=1, times_are_final=False)
 
     assert [message.sequence for message in found] == [2]
+    assert store.unsent_outgoing() == 0
     assert query(store, "select sequence, reason from parked") == [(1, "damaged")]
     assert store.waiting_outgoing() == 1
     assert query(store, "select name, count from audit_totals order by name") == [("parked", 1), ("queued", 2)]
+
+
+def test_messages_before_a_damaged_one_leave_although_the_disk_is_full(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only parking needs the disk, and waits for it; no message waits for the next start."""
+    store.commit(Commit(now_ms=1, drafts=[a_draft(number) for number in range(3)]))
+    store._connection.execute("update outbox set payload = x'00' where sequence = 2")
+
+    def full(_store: SqliteStore, _lane: str, _sequence: int) -> None:
+        raise StoreStalledError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "_park", full)
+        found = store.oldest_outgoing(10)
+        with pytest.raises(StoreStalledError):
+            store.upkeep(now_ms=1, times_are_final=False)
+    store.upkeep(now_ms=1, times_are_final=False)
+
+    assert [message.sequence for message in found] == [1, 3]
+    assert query(store, "select sequence from parked") == [(2,)]
+    assert (store.waiting_outgoing(), store.unsent_outgoing()) == (2, 0)
+
+
+def test_messages_that_could_not_be_read_are_not_taken_for_sent(store: SqliteStore) -> None:
+    """The next call returns them."""
+    store.commit(Commit(now_ms=1, drafts=[a_draft(0)]))
+    store._connection.execute("alter table outbox rename to unreadable")
+    with pytest.raises(StoreError):
+        store.oldest_outgoing(10)
+    store._connection.execute("alter table unreadable rename to outbox")
+
+    assert [message.sequence for message in store.oldest_outgoing(10)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        pytest.param(StoreStalledError("full"), StoreStalledError, id="a full disk"),
+        pytest.param(sqlite3.OperationalError("refused"), StoreError, id="an error of SQLite"),
+        pytest.param(KeyboardInterrupt(), KeyboardInterrupt, id="a signal"),
+    ],
+)
+def test_an_opening_that_failed_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException, expected: type[BaseException]
+) -> None:
+    """The agent waits for space in one process: the lock of the first try must not refuse the second."""
+    path = tmp_path / "twin.db"
+
+    def refused(_store: SqliteStore, _name: str) -> str:
+        raise problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "meta", refused)
+        with pytest.raises(expected):
+            SqliteStore(path, a_catalogue(), gateway="g1", durability="full")
+
+    again = SqliteStore(path, a_catalogue(), gateway="g1", durability="full")
+    assert again.waiting_outgoing() == 0
+    again.close()
 
 
 def test_a_commit_that_failed_can_be_tried_again(store: SqliteStore) -> None:

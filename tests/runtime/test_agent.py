@@ -660,6 +660,24 @@ def test_a_disk_that_refuses_holds_everything_and_goes_on_by_itself() -> None:
     assert house.agent.health()["disk"] == "up"
 
 
+def test_an_outbox_that_cannot_be_read_for_now_stalls_the_agent_and_does_not_end_it() -> None:
+    """It is told like a commit that the disk refuses, and commits are tried all the same."""
+    house = House()
+    house.store.outbox_refusal = StoreStalledError("twin.db: disk I/O error")
+
+    house.step()
+    told = house.agent.health()["disk"]
+    house.reading(60.0, number=1)
+    for _ in range(10):
+        house.step(200)
+
+    assert "I/O" in str(told)
+    assert house.sensors.acknowledged == [1]
+    house.store.outbox_refusal = None
+    house.step(1_100)
+    assert house.agent.health()["disk"] == "up"
+
+
 def test_what_is_held_is_bounded() -> None:
     """While the disk refuses, what arrives beyond the bound is left to the broker."""
     house = House(inflight=65_535)

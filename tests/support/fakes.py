@@ -184,6 +184,7 @@ class FakeStore:
         self.ring: list[KeptReject] = []
         self.unreadable: Exception | None = None
         self.refusal: Exception | None = None
+        self.outbox_refusal: Exception | None = None
         self.closed = False
 
     def commit(self, commit: Commit) -> None:
@@ -205,7 +206,9 @@ class FakeStore:
         return []
 
     def unsent_outgoing(self) -> int:
-        """Return that nothing waits."""
+        """Return that nothing waits, or refuse."""
+        if self.outbox_refusal:
+            raise self.outbox_refusal
         return 0
 
     def waiting_outgoing(self) -> int:

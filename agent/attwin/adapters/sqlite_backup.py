@@ -4,12 +4,12 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from attwin.adapters.durable import make, sync
 from attwin.adapters.sqlite_database import lock_database, reader
-from attwin.adapters.sqlite_salvage import finish, set_aside
+from attwin.adapters.sqlite_salvage import REPLACES, finish, is_sound, name_aside, set_aside
 from attwin.core.errors import StoreError
 
 _PAGES_A_STEP = 256
@@ -55,35 +55,55 @@ def restore_copy(copy: Path, database: Path) -> Path | None:
 
     A copy that an earlier version made is brought up to date at the next start.
     The copy gets a new store id: its messages must not be taken for those that were sent after it was made.
+    Nothing is moved before it is complete beside the database.
 
     Raises:
-        StoreError: The copy is no database, or an agent is running.
+        StoreError: The copy is no sound database of ours, the disk refuses, or an agent is running.
     """
     if not copy.is_file():
         raise StoreError(f"{copy}: no such backup")
     if database.exists() and copy.samefile(database):
         raise StoreError(f"{copy}: is the database itself")
-    with reader(copy, older=True) as source:
+    part = database.with_name(database.name + ".restoring")
+    aside = name_aside(database, "replaced")
+    with reader(copy, older=True) as source, ExitStack() as held:
         _demand_whole(source, copy)
-        lock = lock_database(database)
-        aside = None
+        held.callback(os.close, lock_database(database))
+        held.callback(_remove, part)
         try:
-            if database.exists():
-                aside = set_aside(database, "replaced")
-                finish(database)
-            make(database)
-            with closing(sqlite3.connect(database)) as target:
-                source.backup(target)
-                target.execute("update meta set value = ? where name = 'store_id'", (uuid.uuid4().hex[:8],))
-                target.commit()
-            sync(database)
+            _remove(part)
+            make(part, like=database)
+            _restore(source, part, replaces=aside)
+            if not is_sound(part):
+                raise StoreError(f"{copy}: its tables are not those of a sound database")
+            sync(part)
+            # until `finish` a start goes on with what was set aside; what is restored says that it replaces that
+            set_aside(database, aside)
+            part.rename(database)
             sync(database.parent)
+            finish(database)
         except (sqlite3.Error, OSError) as error:
-            kept = f"; what was there is in {aside}" if aside else ""
+            kept = f"; what was there is in {aside}" if aside.exists() else ""
             raise StoreError(f"{database}: {error}{kept}") from error
-        finally:
-            os.close(lock)
-    return aside
+    return aside if aside.exists() else None
+
+
+def _restore(source: sqlite3.Connection, part: Path, *, replaces: Path) -> None:
+    """Copy a database to a file that may then be put in the place of another one."""
+    with closing(sqlite3.connect(part)) as target:
+        source.backup(target)
+        facts = [("store_id", uuid.uuid4().hex[:8]), (REPLACES, replaces.name)]
+        target.executemany("insert or replace into meta values (?, ?)", facts)
+        target.commit()
+        # one file, with nothing beside it
+        target.execute("pragma journal_mode = delete")
+
+
+def _remove(part: Path) -> None:
+    """Remove a file that is not complete, with what SQLite may have left beside it."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        with suppress(OSError):
+            part.with_name(part.name + ending).unlink()
 
 
 def _demand_whole(connection: sqlite3.Connection, path: Path) -> None:

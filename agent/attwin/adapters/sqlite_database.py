@@ -1,7 +1,6 @@
 """Opening ``twin.db``: settings of the connection, schema, and the one writer's lock."""
 
 import contextlib
-import errno
 import fcntl
 import os
 import sqlite3
@@ -10,18 +9,20 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from attwin.adapters.durable import make
+from attwin.adapters.durable import is_full, make
 from attwin.adapters.sqlite_checksums import drop_damaged_rows
 from attwin.adapters.sqlite_salvage import (
     as_text,
     finish,
     is_damage,
     is_sound,
+    name_aside,
     note_damage,
     salvage,
     schema_checksum,
     set_aside,
     unfinished,
+    untold,
 )
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
@@ -29,7 +30,7 @@ _KNOWN_MIGRATIONS = (
     *("m001_first_tables", "m002_upkeep", "m003_merged_position", "m004_state_checksums"),
     "m005_rejects_know_what_was_taken",
 )
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FIRST_MIGRATION = _KNOWN_MIGRATIONS[0]
 _PRAGMAS = """
 pragma journal_mode = wal;
 pragma busy_timeout = 5000;
@@ -51,7 +52,8 @@ class Opened:
     Attributes:
         connection: To it.
         lock: The descriptor of the lock, which ends with the process or its closing.
-        salvaged: How many rows of each table were saved from a damaged file that was set aside; None where none was.
+        salvaged: How many rows of each table were saved from a damaged file that was set aside; None where none was, or
+            where a commit has told of it.
     """
 
     connection: sqlite3.Connection
@@ -74,36 +76,38 @@ def open_writer(path: Path, *, durability: str) -> Opened:
     """
     # a file that no agent has locked before is not ours to move
     ours = path.with_name(path.name + ".lock").exists()
-    lock = lock_database(path)
-    connection = None
-    try:
-        aside = unfinished(path) or (None if not ours or not path.exists() or is_sound(path) else set_aside(path))
-        with contextlib.suppress(OSError):
-            # what is wrong SQLite says with more words
-            make(path)
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.text_factory = as_text
-        if connection.execute("select count(*) from sqlite_master").fetchone() == (0,):
-            connection.execute("pragma auto_vacuum = incremental")
-        connection.executescript(_PRAGMAS)
-        connection.execute(f"pragma synchronous = {durability}")
-        _migrate(connection, path)
-        connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
-        salvaged = salvage(aside, connection) if aside else None
-        finish(path)
-        drop_damaged_rows(connection)
-    except (sqlite3.Error, StoreError, OSError) as error:
-        if connection:
-            connection.close()
-        os.close(lock)
-        if isinstance(error, StoreError):
-            raise
-        if isinstance(error, OSError):
-            kind = StoreStalledError if error.errno in _FULL else StoreError
+    with contextlib.ExitStack() as held:
+        lock = lock_database(path)
+        held.callback(os.close, lock)
+        try:
+            aside = unfinished(path)
+            if not aside and ours and path.exists() and not is_sound(path):
+                aside = set_aside(path, name_aside(path))
+            with contextlib.suppress(OSError):
+                # what is wrong SQLite says with more words
+                make(path, like=aside)
+            connection = sqlite3.connect(path, isolation_level=None)
+            held.callback(connection.close)
+            connection.text_factory = as_text
+            if connection.execute("select count(*) from sqlite_master").fetchone() == (0,):
+                connection.execute("pragma auto_vacuum = incremental")
+            connection.executescript(_PRAGMAS)
+            connection.execute(f"pragma synchronous = {durability}")
+            _migrate(connection, path)
+            connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
+            if aside:
+                salvage(aside, connection)
+            finish(path)
+            drop_damaged_rows(connection)
+            salvaged = untold(connection)
+        except OSError as error:
+            kind = StoreStalledError if is_full(error) else StoreError
             raise kind(f"{path}: cannot be set aside: {error}") from error
-        if not ours:
-            raise StoreError(f"{path}: not a usable database: {error}") from error
-        raise as_store_error(error, path) from error
+        except sqlite3.Error as error:
+            if not ours:
+                raise StoreError(f"{path}: not a usable database: {error}") from error
+            raise as_store_error(error, path) from error
+        held.pop_all()
     return Opened(connection=connection, lock=lock, salvaged=salvaged)
 
 
@@ -157,7 +161,9 @@ def reader(path: Path, *, older: bool = False) -> Iterator[sqlite3.Connection]:
             connection.execute("pragma query_only = on")
             connection.execute("pragma busy_timeout = 5000")
             _refuse_newer(connection, path)
-            if not older:
+            if older:
+                _refuse_foreign(connection, path)
+            else:
                 _refuse_older(connection, path)
             yield connection
     except sqlite3.Error as error:
@@ -180,6 +186,11 @@ def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    if _FIRST_MIGRATION not in _applied(connection):
+        raise StoreError(f"{path}: no database of attwin")
+
+
 def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
     if not set(_KNOWN_MIGRATIONS) <= _applied(connection):
         raise StoreError(f"{path}: not laid out by this attwin yet; start the agent once")
@@ -187,8 +198,12 @@ def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     _refuse_newer(connection, path)
-    if set(_KNOWN_MIGRATIONS) <= _applied(connection):
+    applied = _applied(connection)
+    if set(_KNOWN_MIGRATIONS) <= applied:
         return
+    if _FIRST_MIGRATION in applied:
+        # a kill before the new schema is noted must not make it look damaged
+        connection.execute("delete from meta where name = 'schema'")
     from sqlite_utils import Database  # noqa: PLC0415 -- 80 ms to import, only when there is something to do
 
     from attwin.adapters.sqlite_migrations import MIGRATIONS  # noqa: PLC0415 -- imports sqlite-utils

@@ -7,16 +7,17 @@ right is for the caller to prove, by the checksum of the schema.
 Source: https://www.sqlite.org/fileformat2.html, sections 1.3 and 1.6.
 """
 
+import os
 import struct
 from pathlib import Path
 
-from attwin.adapters.durable import sync
+from attwin.adapters.durable import make, sync
 
 _PAGE_BYTES = 4_096
 """SQLite's own choice, which nothing of ours changes."""
 _HEAD = struct.Struct(">16sH6B12I20x2I")
 _TREE = struct.Struct(">BHHHBI")
-_INTERIOR, _LEAF = 0x05, 0x0D
+_INTERIOR, _LEAF_START = 0x05, b"\x0d"
 _LEAF_HEAD_BYTES = 8
 _SCHEMA_COLUMNS = 5
 _KINDS = (b"table", b"index", b"view")
@@ -25,7 +26,11 @@ _BITS = 0x7F
 
 
 def rebuild_first_page(path: Path) -> bool:
-    """Put a new first page into a file, and keep the old one beside it; return whether a schema was found for it."""
+    """Put a new first page into a file, and keep the old one beside it; return whether a schema was found for it.
+
+    Raises:
+        OSError: The disk does not give the old page, or does not take the new one.
+    """
     leaves = _schema_leaves(path)
     if not leaves:
         return False
@@ -33,6 +38,7 @@ def rebuild_first_page(path: Path) -> bool:
         old = file.read(_PAGE_BYTES)
         if not kept(path).exists():
             part = kept(path).with_name(kept(path).name + ".part")
+            make(part, like=path)
             part.write_bytes(old)
             sync(part)
             part.rename(kept(path))
@@ -59,14 +65,21 @@ def _schema_leaves(path: Path) -> list[tuple[int, int]]:
     """Return (last row, page) of every page with rows of the schema, in their order."""
     leaves = []
     with path.open("rb") as file:
-        number = 0
-        while len(page := file.read(_PAGE_BYTES)) == _PAGE_BYTES:
-            number += 1
-            if page[0] == _LEAF and number > 1:
+        for number in range(2, path.stat().st_size // _PAGE_BYTES + 1):
+            page = _page(file.fileno(), number)
+            if page[:1] == _LEAF_START:
                 last = _last_schema_row(page)
                 if last is not None:
                     leaves.append((last, number))
     return sorted(leaves)
+
+
+def _page(descriptor: int, number: int) -> bytes:
+    """Return a page of a file; an empty one where the disk does not give it, for there are others."""
+    try:
+        return os.pread(descriptor, _PAGE_BYTES, (number - 1) * _PAGE_BYTES)
+    except OSError:
+        return b""
 
 
 def _last_schema_row(page: bytes) -> int | None:

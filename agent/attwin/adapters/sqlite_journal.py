@@ -74,6 +74,16 @@ class JournalTable:
         """Note up to which number it has been through."""
         self._connection.execute("insert or replace into meta values (?, ?)", (f"{what}_journal_id", str(number)))
 
+    def bring_audit_to(self, number: int) -> None:
+        """Add what the rows up to a number have counted to the audit, each row once."""
+        self._connection.execute(
+            "insert into audit select each.value ->> 0, each.value ->> 1, each.value ->> 2, sum(each.value ->> 3) "
+            "from journal, json_each(journal.counts) as each where journal.id > ? and journal.id <= ? "
+            "group by 1, 2, 3 on conflict do update set count = count + excluded.count",
+            (self.position("audited"), number),
+        )
+        self.move("audited", number)
+
     def lose(self, readings: int, problem: str) -> None:
         """Count, and say, that readings of the journal were damaged."""
         if readings:

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from attwin.adapters.durable import sync
+import msgspec
+
+from attwin.adapters.durable import is_full, sync
 from attwin.adapters.sqlite_first_page import kept, put_back, rebuild_first_page
-from attwin.core.audit import LOST, Sum, sums_of
+from attwin.adapters.sqlite_journal import JournalTable
+from attwin.core.audit import COMMITS_LOST, LOST, Sum, sums_of
 from attwin.core.journal import decode
+from attwin.core.outgoing import LANES
 
 _SMALL = (
     *("meta", "entities", "series", "state", "attention", "alerts", "alert_events", "lanes", "outbox", "parked"),
@@ -24,11 +28,13 @@ _MIGRATIONS = "_sqlite_migrations"
 _ALWAYS = frozenset((_MIGRATIONS, "meta", "entities", "series", "outbox", "alerts", "audit", "journal"))
 """Tables that every version has."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_NO_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE)
 _PRIMARY = 0xFF
 HIGHEST_SERIES = "highest_series"
 """The name under which ``meta`` has the highest number that a series had before a salvage."""
-_COUNT_COLUMNS = 4
+UNTOLD = "untold_salvage"
+"""The name under which ``meta`` has how many rows were saved, until the alert that says so is committed."""
+REPLACES = "replaces"
+"""The name under which ``meta`` has the file that was set aside for this one: nothing more is to be taken from it."""
 # the view `audit_totals`, spelled out: a writer does not trust views with functions
 _COUNTERS = """
 select source, name, reason, count from audit
@@ -38,13 +44,23 @@ from journal, json_each(journal.counts) as each
 where journal.id > (select cast(value as integer) from meta where name = 'audited_journal_id')
 """
 
+_AUDITED = (
+    "select cast(value as integer) from meta where name = 'audited_journal_id'",
+    "select journal_id from snapshot",
+)
+"""Both say up to which number of the journal the counters are in the audit."""
+
 log = logging.getLogger("attwin")
 
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Return whether an error says that the file is damaged: whatever it holds as JSON was written whole."""
-    code = (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY
-    return code in _DAMAGE or "malformed JSON" in str(error)
+    return _code(error) in _DAMAGE or "malformed JSON" in str(error)
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return the primary code of an error, 0 where it is none of SQLite's own."""
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY
 
 
 def as_text(raw: bytes) -> str:
@@ -99,12 +115,16 @@ def _has_its_schema(connection: sqlite3.Connection, known: set[str]) -> bool:
     return not noted or noted[0] == schema_checksum(connection)
 
 
-def set_aside(path: Path, why: str = "corrupt") -> Path:
+def name_aside(path: Path, why: str = "corrupt") -> Path:
+    """Return where a database can be set aside."""
+    return path.with_name(f"{path.name}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+
+
+def set_aside(path: Path, aside: Path) -> Path:
     """Move a database and what belongs to it aside, and return where it is now.
 
     Until ``finish`` every start goes on with that, also after a power cut in the middle of it.
     """
-    aside = path.with_name(f"{path.name}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     mark = _unfinished(path)
     part = mark.with_name(mark.name + ".part")
     part.write_text(aside.name, encoding="utf-8")
@@ -119,12 +139,12 @@ def unfinished(path: Path) -> Path | None:
     """Return the file whose salvage was interrupted, None where there is none."""
     try:
         aside = path.with_name(_unfinished(path).read_text(encoding="utf-8"))
-    except OSError:
+    except FileNotFoundError:
         return None
     if not aside.exists():
         _move(path, aside)
     _mark(path).unlink(missing_ok=True)
-    return aside
+    return aside if aside.exists() else None
 
 
 def finish(path: Path) -> None:
@@ -134,11 +154,14 @@ def finish(path: Path) -> None:
         sync(path.parent)
 
 
-def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
-    """Copy all rows that can be read from a database that was set aside; return how many, by table.
+def salvage(aside: Path, connection: sqlite3.Connection) -> None:
+    """Copy all rows that can be read from a database that was set aside, unless that is done already.
 
-    What cannot be read is counted as lost, so that the sums of the new database are true.
+    What cannot be read is counted as lost, so that the sums of the new database are true. How many rows were saved is
+    noted with them, for ``untold``.
     """
+    if connection.execute("select 1 from meta where name = ? and value = ?", (REPLACES, aside.name)).fetchone():
+        return
     saved: dict[str, int] = {}
     with contextlib.closing(_open_with_schema(aside)) as source:
         connection.execute("begin immediate")
@@ -148,7 +171,8 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
             if table == "journal":
                 _drop_damaged_counts(connection)
             (saved[table],) = connection.execute(f"select count(*) from {table}").fetchone()
-    if not saved["lanes"]:
+        lost_commits = _lost_commits(source, connection)
+    if saved["lanes"] < len(LANES):
         # numbers may be given twice now, so they must be numbers of another store
         connection.execute("delete from meta where name = 'store_id'")
     # an entity whose series are lost gets new ones when it is heard again, with numbers that no reading has
@@ -156,14 +180,25 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
         "update entities set forgotten_ms = first_seen_ms "
         "where forgotten_ms is null and id not in (select entity_id from series)"
     )
-    connection.execute("insert or replace into meta values (?, ?)", (HIGHEST_SERIES, str(_highest_series(connection))))
     connection.execute("insert or ignore into lanes select lane, max(sequence) + 1 from outbox group by lane")
     # numbers of the journal may be given again from where its rows end now
     connection.execute(
         "update meta set value = cast(min(cast(value as integer), (select coalesce(max(id), 0) from journal)) as text) "
         "where name in ('audited_journal_id', 'rolled_journal_id', 'merged_journal_id', 'regrouped_journal_id')"
     )
-    connection.execute("insert or replace into meta values ('schema', ?)", (schema_checksum(connection),))
+    connection.executemany(
+        "insert or replace into meta values (?, ?)",
+        [
+            (HIGHEST_SERIES, str(_highest_series(connection))),
+            ("schema", schema_checksum(connection)),
+            (REPLACES, aside.name),
+            (UNTOLD, json.dumps(saved)),
+        ],
+    )
+    journal = JournalTable(connection)
+    # what is missing is counted once: up to this position nobody looks for it again
+    journal.bring_audit_to(journal.number("select max(id) from journal"))
+    journal.count(COMMITS_LOST, lost_commits)
     for found in read_sums(connection):
         if found.difference:
             connection.execute(
@@ -172,7 +207,16 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> dict[str, int]:
             )
     connection.execute("commit")
     log.error("store=%s state=salvaged rows=%s", aside, saved)
-    return saved
+
+
+def untold(connection: sqlite3.Connection) -> dict[str, int] | None:
+    """Return how many rows of each table a salvage saved of which nobody was told yet; None where there was none."""
+    found = connection.execute("select value from meta where name = ?", (UNTOLD,)).fetchone()
+    try:
+        return msgspec.json.decode(found[0], type=dict[str, int]) if found else None
+    except msgspec.DecodeError:
+        # a bit of it has flipped: there is something to tell all the same
+        return {}
 
 
 def read_sums(connection: sqlite3.Connection) -> list[Sum]:
@@ -201,10 +245,10 @@ def _unfinished(path: Path) -> Path:
 
 
 def _open(aside: Path) -> sqlite3.Connection:
-    """Open a damaged database as well as it goes: with its log where that can be read.
+    """Open a damaged database as well as it goes: with its log, unless that is what is damaged.
 
     Raises:
-        sqlite3.Error: The disk is full, and without space the log is not read.
+        sqlite3.Error: It is not the file that is to blame, so that its log may be read later.
     """
     for options in ("mode=rw", "immutable=1"):
         connection = sqlite3.connect(f"{aside.absolute().as_uri()}?{options}", uri=True, isolation_level=None)
@@ -213,7 +257,8 @@ def _open(aside: Path) -> sqlite3.Connection:
             connection.execute("select count(*) from sqlite_master").fetchone()
         except sqlite3.Error as error:
             connection.close()
-            if getattr(error, "sqlite_errorcode", 0) in _NO_SPACE:
+            # SQLITE_ERROR: the format that the head of the file names is not known
+            if not is_damage(error) and _code(error) != sqlite3.SQLITE_ERROR:
                 raise
         except UnicodeError:
             # a damaged schema can make the message of an error that is no text
@@ -229,13 +274,18 @@ def _open_with_schema(aside: Path) -> sqlite3.Connection:
     if _is_its_schema(connection):
         return connection
     connection.close()
-    if rebuild_first_page(aside):
-        connection = _open(aside)
-        if _is_its_schema(connection):
-            log.error("store=%s state=mended problem='its first page was damaged' kept=%s", aside, kept(aside))
-            return connection
-        connection.close()
-        put_back(aside)
+    try:
+        if rebuild_first_page(aside):
+            connection = _open(aside)
+            if _is_its_schema(connection):
+                log.error("store=%s state=mended problem='its first page was damaged' kept=%s", aside, kept(aside))
+                return connection
+            connection.close()
+            put_back(aside)
+    except OSError as error:
+        if is_full(error):
+            raise
+        log.error("store=%s problem=%r; what can be read without a new first page is saved", aside, str(error))
     return _open(aside)
 
 
@@ -287,12 +337,35 @@ def _drop_damaged_counts(connection: sqlite3.Connection) -> None:
     connection.executemany("update journal set counts = '[]' where id = ?", damaged)
 
 
-def _are_counts(text: object) -> bool:
+def _are_counts(text: str) -> bool:
     try:
-        rows = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+        msgspec.json.decode(text, type=list[tuple[str, str, str, int]])
+    except msgspec.DecodeError:
         return False
-    return isinstance(rows, list) and all(isinstance(row, list) and len(row) == _COUNT_COLUMNS for row in rows)
+    return True
+
+
+def _lost_commits(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
+    """Return how many commits are lost together with their counters, which stand in the same rows.
+
+    Up to the position of the snapshot rows are merged and dropped, and their counters are in the audit; above it no
+    number is left out. Where the end of the journal cannot be read, one stands for all that may have been there.
+    """
+    (saved_up_to,) = target.execute("select coalesce(max(id), 0) from journal").fetchone()
+    positions = [position for query in _AUDITED if (position := _number(source, query)) is not None]
+    audited = max(positions, default=saved_up_to)
+    newest = _number(source, "select coalesce(max(id), 0) from journal")
+    if newest is None:
+        newest = max(saved_up_to, audited) + 1
+    (saved,) = target.execute("select count(*) from journal where id > ?", (audited,)).fetchone()
+    return max(0, newest - audited - int(saved))
+
+
+def _number(source: sqlite3.Connection, query: str) -> int | None:
+    """Return the one number that a query finds; None where it cannot be read."""
+    with contextlib.suppress(ValueError):
+        return next((int(str(row[0])) for row in _rows(source, query)), None)
+    return None
 
 
 def _insert(connection: sqlite3.Connection, table: str, columns: list[str], rows: Iterator[tuple[object, ...]]) -> None:

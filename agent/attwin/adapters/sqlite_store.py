@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_checksums import row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
-from attwin.adapters.sqlite_journal import DELIVERY
-from attwin.adapters.sqlite_salvage import HIGHEST_SERIES
+from attwin.adapters.sqlite_journal import DELIVERY, JournalTable
+from attwin.adapters.sqlite_salvage import HIGHEST_SERIES, UNTOLD
 from attwin.adapters.sqlite_upkeep import Keep, Upkeep
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
@@ -70,24 +70,32 @@ class SqliteStore:
         self._catalogue = catalogue
         opened = open_writer(path, durability=durability)
         self._connection, self._lock, self.salvaged = opened.connection, opened.lock, opened.salvaged
-        with self._transaction():
-            self._connection.execute("insert or ignore into meta values ('store_id', ?)", (uuid.uuid4().hex[:8],))
-            for lane in LANES:
-                self._connection.execute("insert or ignore into lanes values (?, 1)", (lane,))
-        self._store_id = self.meta("store_id")
-        self._prefix = f"{gateway}:{self._store_id}"
         self._saved_entities: set[int] = set()
         self._in_flight: dict[str, int] = dict.fromkeys(LANES, 0)
-        # which retained message waits for a topic: the outbox has no index of topics, which would be written each time
-        self._retained: dict[tuple[str, str], int] = {
-            (lane, topic): sequence
-            for lane, topic, sequence in self._connection.execute(
-                "select lane, topic, max(sequence) from outbox where retain group by lane, topic"
-            )
-        }
-        self._reject_bytes = int(self._one("select coalesce(sum(bytes), 0) from rejects"))
-        self._waiting = int(self._one("select count(*) from outbox"))
+        self._damaged: list[tuple[str, int]] = []
         self._boot, self._boot_id = 0, ""
+        try:
+            with self._transaction():
+                self._connection.execute("insert or ignore into meta values ('store_id', ?)", (uuid.uuid4().hex[:8],))
+                for lane in LANES:
+                    self._connection.execute("insert or ignore into lanes values (?, 1)", (lane,))
+            self._store_id = self.meta("store_id")
+            self._prefix = f"{gateway}:{self._store_id}"
+            # which retained message waits for a topic: the outbox has no index of topics, which each commit would write
+            self._retained: dict[tuple[str, str], int] = {
+                (lane, topic): sequence
+                for lane, topic, sequence in self._connection.execute(
+                    "select lane, topic, max(sequence) from outbox where retain group by lane, topic"
+                )
+            }
+            self._reject_bytes = int(self._one("select coalesce(sum(bytes), 0) from rejects"))
+            self._waiting = int(self._one("select count(*) from outbox"))
+        except BaseException as error:
+            # the next try in this process needs the lock
+            self.close()
+            if isinstance(error, sqlite3.Error):
+                raise as_store_error(error, path) from error
+            raise
         self._upkeep = Upkeep(self._connection, self._transaction, path, keep) if keep else None
         self._sent = 0
 
@@ -213,6 +221,8 @@ class SqliteStore:
             )
             self._save_alerts(commit.alerts)
             self._save_scores(commit.scores)
+            if commit.tells_salvage:
+                self._connection.execute("delete from meta where name = ?", (UNTOLD,))
         # what is only in memory follows what is durable, so that a commit that failed can be tried again
         self._saved_entities |= saved
         self._reject_bytes = reject_bytes
@@ -248,24 +258,44 @@ class SqliteStore:
         ]
 
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
-        """Return up to ``limit`` messages that wait and were not returned before, urgent ones first."""
+        """Return up to ``limit`` messages that wait and were not returned before, urgent ones first.
+
+        Damaged ones are left out; ``upkeep`` parks them.
+
+        Raises:
+            StoreError: They cannot be read; none of them counts as returned.
+        """
         found: list[OutgoingMessage] = []
-        for lane in LANES:
-            rows = self._connection.execute(
-                "select sequence, topic, payload, retain, checksum from outbox where lane = ? and sequence > ? "
-                "order by sequence limit ?",
-                (lane, self._in_flight[lane], limit - len(found)),
-            ).fetchall()
-            for sequence, topic, payload, retain, checksum in rows:
-                self._in_flight[lane] = sequence
-                if checksum in (b"", _row_checksum(lane, sequence, topic, payload, retain=bool(retain))):
-                    found.append(
-                        OutgoingMessage(lane=lane, sequence=sequence, topic=topic, payload=payload, retain=bool(retain))
-                    )
-                else:
-                    self._park(lane, sequence)
-        self._sent += len(found)
+        damaged: list[tuple[str, int]] = []
+        reached = dict(self._in_flight)
+        try:
+            for lane in LANES:
+                for sequence, topic, payload, retain, checksum in self._connection.execute(
+                    "select sequence, topic, payload, retain, checksum from outbox where lane = ? and sequence > ? "
+                    "order by sequence limit ?",
+                    (lane, reached[lane], limit - len(found)),
+                ):
+                    reached[lane] = sequence
+                    if checksum in (b"", _row_checksum(lane, sequence, topic, payload, retain=bool(retain))):
+                        found.append(
+                            OutgoingMessage(
+                                lane=lane, sequence=sequence, topic=topic, payload=payload, retain=bool(retain)
+                            )
+                        )
+                    else:
+                        damaged.append((lane, sequence))
+        except sqlite3.Error as error:
+            raise as_store_error(error, self.path) from error
+        self._in_flight = reached
+        self._damaged += damaged
+        self._sent += len(found) + len(damaged)
         return found
+
+    def _park_damaged(self) -> None:
+        """Set aside the damaged messages that were found in the outbox; those that the disk does not take wait."""
+        while self._damaged:
+            self._park(*self._damaged[0])
+            del self._damaged[0]
 
     def _park(self, lane: str, sequence: int) -> None:
         """Set a damaged message aside."""
@@ -282,6 +312,7 @@ class SqliteStore:
                 (lane,),
             )
         self._waiting -= 1
+        self._sent -= 1
         log.error("lane=%s sequence=%d state=parked problem='its checksum is wrong'", lane, sequence)
 
     def unsent_outgoing(self) -> int:
@@ -303,17 +334,12 @@ class SqliteStore:
                 "insert or replace into snapshot values (1, ?, ?, ?, ?)",
                 (position, now_ms, _checksum(body), body),
             )
-            self._connection.execute(
-                "insert into audit select each.value ->> 0, each.value ->> 1, each.value ->> 2, sum(each.value ->> 3) "
-                "from journal, json_each(journal.counts) as each "
-                "where journal.id > (select cast(value as integer) from meta where name = 'audited_journal_id') "
-                "group by 1, 2, 3 on conflict do update set count = count + excluded.count"
-            )
-            self._connection.execute("update meta set value = ? where name = 'audited_journal_id'", (str(position),))
+            JournalTable(self._connection).bring_audit_to(position)
             self._save_state(arrays, missing_names)
 
     def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:
         """Do one slice of upkeep; return whether there was anything to do."""
+        self._park_damaged()
         try:
             return self._upkeep is not None and self._upkeep.work(now_ms=now_ms, times_are_final=times_are_final)
         except sqlite3.Error as error:

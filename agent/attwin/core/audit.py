@@ -9,6 +9,8 @@ UPSTREAM, STORE, STATE = "upstream", "store", "state"
 _OF_SOURCES = ("messages_", "readings_")
 """How the names of the counters of sources begin, and no others."""
 LOST = "lost in a damaged file"
+COMMITS_LOST = "commits lost in a damaged file"
+"""Among the counters of the store, though it counts no readings: how many were lost with these commits nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +71,21 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
         elif source == STORE:
             store[name] += count
         # the rest is of ``STATE``: rows of the current state are made of the readings, which are accounted for
+    lost_commits = store.pop(COMMITS_LOST, 0)
     sums = []
     for source, found in sorted(counts.items()):
         sums.append(_sum(source, "messages received", found, "messages_"))
         sums.append(_sum(source, "readings decoded", found, "readings_"))
     stored = sum(found.get("readings_stored", 0) for found in counts.values())
     queued = upstream.pop("queued", 0)
-    return [
-        *sums,
+    sums += [
         Sum(source=STORE, what="readings stored", total=stored, parts={"in the journal": held, **store}, prefix=""),
         Sum(source=UPSTREAM, what="messages queued", total=queued, parts={"waiting": waiting, **upstream}, prefix=""),
     ]
+    if lost_commits:
+        parts = {"of an unknown number of readings": lost_commits}
+        sums.append(Sum(source=STORE, what=COMMITS_LOST, total=lost_commits, parts=parts, prefix=""))
+    return sums
 
 
 def _sum(source: str, what: str, found: dict[str, int], prefix: str) -> Sum:

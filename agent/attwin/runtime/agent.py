@@ -33,7 +33,6 @@ from attwin.ports import (
 )
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, MOST_BATCH, Committer
-from attwin.runtime.deliver import deliver
 from attwin.runtime.gather import Gather
 from attwin.runtime.ingest import Ingest, Ingested
 from attwin.runtime.notices import Notices
@@ -178,8 +177,7 @@ class Agent:
         now = self.clock.monotonic_ms()
         while self.sensors.waiting() and not self._is_holding():
             self._process()
-        if self.uplink:
-            self._round.delivered += deliver(self.store, self.uplink)
+        self._committer.deliver()
         if now >= self._next_tick_ms:
             self._tick(now)
         commit_ms = self._committer.due_ms(self._gather.read_from_ms)

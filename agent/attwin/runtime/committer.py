@@ -105,12 +105,22 @@ class Committer:
         self.totals.update(current.counts)
         for connection, packet_ids in current.unacknowledged:
             self._sensors.acknowledge(packet_ids, connection)
-        if self._uplink:
-            self.round.delivered += deliver(self._store, self._uplink)
+        self.deliver()
         self._notices.rejects(current.rejects)
         if current.alerts:
             self._alert_log.catch_up()
             self._notices.alerts(current.alerts)
+
+    def deliver(self) -> None:
+        """Send what waits for upstream, and keep for the commit what it has; where the disk refuses, later."""
+        if not self._uplink:
+            return
+        try:
+            self.round.delivered += deliver(self._store, self._uplink)
+        except StoreStalledError as error:
+            # what is tried again at a set time is not put off
+            if not self.stalled:
+                self.stall(str(error))
 
     def flush(self) -> bool:
         """Commit what there is, unless it was tried just now; return whether nothing is held back."""

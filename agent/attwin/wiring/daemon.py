@@ -260,7 +260,7 @@ def _tell_salvaged(store: SqliteStore, book: AlertBook, base: str | None, gatewa
     saved = sum((store.salvaged or {}).values())
     change = book.raise_own(STORE_DAMAGED, gateway, "rows saved", value=float(saved), now_ms=clock.now_ms())
     drafts = alert_drafts(base, None, change.after) if base else []
-    store.commit(Commit(alerts=[change], drafts=drafts, now_ms=clock.now_ms()))
+    store.commit(Commit(alerts=[change], drafts=drafts, now_ms=clock.now_ms(), tells_salvage=True))
 
 
 def _sensors(settings: Settings, sources: Sequence[Source], clock: SystemClock, store: SqliteStore) -> MqttSensorLink:
