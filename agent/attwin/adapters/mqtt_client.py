@@ -49,8 +49,7 @@ class ReadAheadClient(mqtt.Client):
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> TlsSocket:  # type: ignore[override] # paho asks no more of it
         if self._ssl_context is None:
             raise ValueError("TLS without a context")
-        tcp_sock.settimeout(self._connect_timeout)
-        return TlsSocket(tcp_sock, self._ssl_context, self._host)
+        return TlsSocket(tcp_sock, self._ssl_context, self._host, limit_s=self._connect_timeout)
 
     def want_write(self) -> bool:
         """Return whether something waits to be sent, also what is only encrypted yet."""
