@@ -2,8 +2,8 @@
 
 paho reads a packet in three system calls and makes an object of every message. This client reads all that has arrived
 at once, over TLS too, and takes PUBLISH packets apart itself; every other packet goes to paho. It leans on private
-names of paho (``_sock_recv``, ``_in_packet``, ``_packet_handle``, ``_packet_queue``, ``_ssl_wrap_socket``): the version
-is bounded and tests hold them.
+names of paho (``_sock_recv``, ``_in_packet``, ``_packet_handle``, ``_packet_queue``, ``_create_socket_connection``,
+``_ssl_wrap_socket``): the version is bounded and tests hold them.
 """
 
 import socket
@@ -45,6 +45,11 @@ class ReadAheadClient(mqtt.Client):
         """Close the socket without a farewell, for which paho has no public way."""
         if self._sock is not None:
             self._sock_close()
+
+    def _create_socket_connection(self) -> socket.socket:
+        connected = super()._create_socket_connection()
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> TlsSocket:  # type: ignore[override] # paho asks no more of it
         if self._ssl_context is None:

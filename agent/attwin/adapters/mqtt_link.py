@@ -6,7 +6,6 @@ shakes hands, and the loop leaves that client alone until the thread has ended.
 
 import contextlib
 import random
-import socket
 import ssl
 import struct
 import threading
@@ -180,7 +179,6 @@ class MqttLink:
         client.max_inflight_messages_set(address.inflight)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_socket_open = _no_delay
         self.furnish(client)
         return client
 
@@ -272,11 +270,6 @@ class MqttLink:
         self._back_off(f"the connection to {self.address!r} was lost")
         if was_up:
             self.on_lost()
-
-
-def _no_delay(_client: mqtt.Client, _data: object, sock: object) -> None:
-    if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _explain(error: Exception) -> str:
