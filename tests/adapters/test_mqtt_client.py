@@ -488,3 +488,52 @@ def test_small_packets_leave_at_once(broker: SlowBroker) -> None:
 
     assert option != 0
     link._client.hang_up()
+
+
+@pytest.mark.parametrize("ending", ["stuck", "closed"])
+def test_a_client_that_was_given_up_says_nothing_when_it_is_connected_at_last(
+    broker: SlowBroker, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CONNECT would take the client id from the one that came after it; what it opened is closed."""
+    may_connect = threading.Event()
+    create_connection = socket.create_connection
+    opened: list[socket.socket] = []
+
+    def late(address: tuple[str, int], timeout: float, source_address: tuple[str, int]) -> socket.socket:
+        assert may_connect.wait(5)
+        opened.append(create_connection(address, timeout, source_address))
+        return opened[0]
+
+    monkeypatch.setattr(socket, "create_connection", late)
+    clock = FakeClock()
+    link = a_link_to(broker, clock)
+    link.tick()
+    thread, before = link._connecting, link._client
+    assert thread is not None
+
+    if ending == "stuck":
+        clock.ticks_ms += 61_000
+        link.tick()
+        assert link._client is not before
+    else:
+        link.close()
+    may_connect.set()
+    thread.join(5)
+    broker.close()
+
+    assert broker.heard == b""
+    assert before.socket() is None
+    assert [sock.fileno() for sock in opened] == [-1]
+
+
+def test_a_client_that_is_given_up_right_before_its_first_word_keeps_silent(broker: SlowBroker) -> None:
+    """The socket belongs to the thread that connects, which closes it."""
+    link = a_link_to(broker, FakeClock())
+    link._client.on_socket_open = lambda client, _data, _sock: client.give_up()
+
+    with pytest.raises(ConnectionAbortedError):
+        link._client.connect(link.address.host, link.address.port)
+
+    broker.close()
+    assert broker.heard == b""
+    assert link._client.socket() is None

@@ -149,7 +149,9 @@ class MqttLink:
 
     def close(self) -> None:
         """Say goodbye and close."""
-        if self._connecting is None and self._client.socket() is not None:
+        if self._connecting:
+            self._client.give_up()
+        elif self._client.socket() is not None:
             self._guarded(self._client.disconnect)
             self._guarded(self._client.loop_write)
 
@@ -187,7 +189,7 @@ class MqttLink:
         old, was_up = self._client, self._accepted
         old.on_connect = old.on_disconnect = None
         with contextlib.suppress(OSError, ValueError):
-            old.hang_up()
+            old.give_up()
         self._client = self._new_client()
         self._client.messages = old.messages
         self._failure = None
