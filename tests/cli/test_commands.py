@@ -106,11 +106,15 @@ ABOUT_A_DATABASE = [
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of one entity and one reject in Brussels, beside no configuration."""
-    path = tmp_path_factory.mktemp("alone") / "twin.db"
+    """A database in Brussels, beside no configuration."""
+    return a_database(tmp_path_factory.mktemp("alone") / "twin.db", zone="Europe/Brussels")
+
+
+def a_database(path: Path, *, zone: str) -> Path:
+    """Make a database of one entity and one reject."""
     store = SqliteStore(path, a_catalogue(), gateway="g1", durability="normal")
     store.set_meta("gateway", "g1")
-    store.set_meta("zone", "Europe/Brussels")
+    store.set_meta("zone", zone)
     reject = Reject(time_ms=T0_MS, source=0, topic="s/x", reason=RejectReason.LATE, detail="late", payload=b"1")
     store.commit(Commit(now_ms=T0_MS, rejects=[reject], counts={("s", "messages_received", ""): 1}))
     store.close()
@@ -140,6 +144,18 @@ def test_what_is_printed_is_as_with_the_configuration(database: Path) -> None:
 
     assert re.search(r"^gateway +g1$", status, re.MULTILINE)
     assert "CET" in rejects
+
+
+@pytest.mark.parametrize("zone", ["Atlantis/Capital", "../etc/passwd", ""])
+def test_a_time_zone_that_this_machine_lacks_is_said_and_utc_is_used(tmp_path: Path, zone: str) -> None:
+    """The database may come from another machine; what was asked for is printed all the same."""
+    path = a_database(tmp_path / "twin.db", zone=zone)
+
+    done = attwin("rejects", "list", "--database", str(path))
+
+    assert done.returncode == 0
+    assert done.stderr == f"The time zone `{zone}` of the database is not known here: times are in UTC.\n"
+    assert "2015-02-03 21:46:40 UTC" in done.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
