@@ -2,10 +2,14 @@
 
 import contextlib
 import dataclasses
+import os
 import socket
+import ssl
 import struct
 import threading
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -17,6 +21,7 @@ from attwin.adapters.mqtt_client import ReadAheadClient
 from attwin.adapters.mqtt_link import BrokerAddress
 from attwin.adapters.mqtt_sensors import MqttSensorLink
 from attwin.core.errors import LinkDownError
+from support.certificates import certificate
 from support.fakes import FakeClock
 
 MOST_PAYLOAD = 100
@@ -431,3 +436,119 @@ def test_a_connection_attempt_that_does_not_end_is_given_up() -> None:
     assert link._client is not before
     assert "has not ended" in link.problem()
     hold.set()
+
+
+class SlowBroker:
+    """Accepts a connection, shakes hands where it speaks TLS, and keeps what is said until that ends or is enough."""
+
+    def __init__(self, folder: Path, *, over_tls: bool) -> None:
+        self.trust = self._context = None
+        if over_tls:
+            made, key = certificate(folder)
+            self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._context.load_cert_chain(made, key)
+            self.trust = ssl.create_default_context(cafile=str(made))
+        self.heard = b""
+        self.may_close = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with self._listener, contextlib.suppress(OSError):
+            far, _ = self._listener.accept()
+            far.settimeout(5)
+            if self._context:
+                far = self._context.wrap_socket(far, server_side=True)
+            with far:
+                self.heard = far.recv(1)
+                self.may_close.wait(5)
+
+    def close(self) -> None:
+        """Wait for the end of the connection."""
+        self.may_close.set()
+        self._thread.join(5)
+
+
+@pytest.fixture(params=["plain", "tls"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SlowBroker]:
+    """A broker that a test connects to once."""
+    made = SlowBroker(tmp_path, over_tls=request.param == "tls")
+    yield made
+    made.close()
+
+
+def a_link_to(broker: SlowBroker, clock: FakeClock) -> MqttSensorLink:
+    """Return a link to it."""
+    address = BrokerAddress(
+        host="localhost" if broker.trust else "127.0.0.1", port=broker.port, client_id="x", username="", password="",
+        tls=broker.trust, protocol="3.1.1", keepalive_s=60, inflight=20,
+    )  # fmt: skip
+    return MqttSensorLink(address, clock, filters=[("a", 1)], most_payload=MOST_PAYLOAD)
+
+
+def test_small_packets_leave_at_once(broker: SlowBroker) -> None:
+    """Acknowledgements do not wait for those of the packets before them, be it over TLS or not."""
+    link = a_link_to(broker, FakeClock())
+    link.tick()
+    assert link._connecting is not None
+    link._connecting.join()
+    link.tick()
+    descriptor = link.fileno()
+    assert descriptor is not None
+
+    with socket.socket(fileno=os.dup(descriptor)) as same:
+        option = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    assert option != 0
+    link._client.hang_up()
+
+
+@pytest.mark.parametrize("ending", ["stuck", "closed"])
+def test_a_client_that_was_given_up_says_nothing_when_it_is_connected_at_last(
+    broker: SlowBroker, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CONNECT would take the client id from the one that came after it; what it opened is closed."""
+    may_connect = threading.Event()
+    create_connection = socket.create_connection
+    opened: list[socket.socket] = []
+
+    def late(address: tuple[str, int], timeout: float, source_address: tuple[str, int]) -> socket.socket:
+        assert may_connect.wait(5)
+        opened.append(create_connection(address, timeout, source_address))
+        return opened[0]
+
+    monkeypatch.setattr(socket, "create_connection", late)
+    clock = FakeClock()
+    link = a_link_to(broker, clock)
+    link.tick()
+    thread, before = link._connecting, link._client
+    assert thread is not None
+
+    if ending == "stuck":
+        clock.ticks_ms += 61_000
+        link.tick()
+        assert link._client is not before
+    else:
+        link.close()
+    may_connect.set()
+    thread.join(5)
+    broker.close()
+
+    assert broker.heard == b""
+    assert before.socket() is None
+    assert [sock.fileno() for sock in opened] == [-1]
+
+
+def test_a_client_that_is_given_up_right_before_its_first_word_keeps_silent(broker: SlowBroker) -> None:
+    """The socket belongs to the thread that connects, which closes it."""
+    link = a_link_to(broker, FakeClock())
+    link._client.on_socket_open = lambda client, _data, _sock: client.give_up()
+
+    with pytest.raises(ConnectionAbortedError):
+        link._client.connect(link.address.host, link.address.port)
+
+    broker.close()
+    assert broker.heard == b""
+    assert link._client.socket() is None

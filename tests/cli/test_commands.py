@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 import pytest
@@ -98,35 +99,56 @@ def test_a_configuration_without_an_option_is_the_one_here(tmp_path: Path) -> No
     assert "hunter2" not in shown.stdout
 
 
-ABOUT_A_DATABASE = [
-    *(["status"], ["twin", "list"], ["twin", "show", "e0"], ["alerts", "list"], ["alerts", "tail", "--no-follow"]),
-    *(["audit"], ["rejects", "list"]),
-]
+ABOUT_A_DATABASE: dict[str, tuple[int, str, str]] = {
+    "status": (0, "messages_received +1$", ""),
+    "twin list": (0, "^e0 +room", ""),
+    "twin show e0": (0, "^entity +e0$", ""),
+    "alerts list": (0, "^$", "No active alert.\n"),
+    "alerts tail --no-follow": (0, "^$", ""),
+    # the one message is received and nothing else, which the audit finds out
+    "audit": (1, "^WRONG +s: messages received 1 = 0$", "s: messages received: 1 unaccounted for\n"),
+    "rejects list": (0, "^1 .* late +s/x", ""),
+}
+"""The commands about a database, and their exit code, a line they print, and all that they say beside it."""
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of one entity and one reject in Brussels, beside no configuration."""
-    path = tmp_path_factory.mktemp("alone") / "twin.db"
+    """A database in Brussels, beside no configuration."""
+    return a_database(tmp_path_factory.mktemp("alone") / "twin.db", zone="Europe/Brussels")
+
+
+def a_database(path: Path, *, zone: str) -> Path:
+    """Make a database of one entity and one reject."""
     store = SqliteStore(path, a_catalogue(), gateway="g1", durability="normal")
     store.set_meta("gateway", "g1")
-    store.set_meta("zone", "Europe/Brussels")
+    store.set_meta("zone", zone)
     reject = Reject(time_ms=T0_MS, source=0, topic="s/x", reason=RejectReason.LATE, detail="late", payload=b"1")
     store.commit(Commit(now_ms=T0_MS, rejects=[reject], counts={("s", "messages_received", ""): 1}))
     store.close()
     return path
 
 
-@pytest.mark.parametrize("command", ABOUT_A_DATABASE, ids=" ".join)
-def test_a_database_alone_is_enough_to_look_at_it(database: Path, command: list[str]) -> None:
-    """Who may not read the configuration names the database; without either, both are asked for."""
-    done = attwin(*command, "--database", str(database), cwd=database.parent)
+@pytest.mark.parametrize("line", ABOUT_A_DATABASE)
+def test_a_database_alone_is_enough_to_look_at_it(database: Path, line: str) -> None:
+    """Who may not read the configuration names the database."""
+    code, printed, said = ABOUT_A_DATABASE[line]
+
+    done = attwin(*line.split(), "--database", str(database), cwd=database.parent)
+
+    assert (done.returncode, done.stderr) == (code, said)
+    assert re.search(printed, done.stdout, re.MULTILINE), done.stdout
+
+
+@pytest.mark.parametrize("line", ABOUT_A_DATABASE)
+def test_without_configuration_and_database_both_are_asked_for(database: Path, line: str) -> None:
+    """One of them is needed, both are one too many, and a database has to be there."""
+    command = line.split()
+
     neither = attwin(*command, cwd=database.parent)
     both = attwin(*command, "--database", str(database), "--config", "attwin.yaml", cwd=database.parent)
     nothing = attwin(*command, "--database", str(database.with_name("none.db")), cwd=database.parent)
 
-    # the one message is received and nothing else, which the audit finds out
-    assert (done.returncode, done.stderr) in ((0, done.stderr), (1, "s: messages received: 1 unaccounted for\n"))
     assert (neither.returncode, both.returncode, nothing.returncode) == (2, 2, 1)
     assert "--database" in neither.stderr
     assert "not both" in both.stderr
@@ -140,6 +162,18 @@ def test_what_is_printed_is_as_with_the_configuration(database: Path) -> None:
 
     assert re.search(r"^gateway +g1$", status, re.MULTILINE)
     assert "CET" in rejects
+
+
+@pytest.mark.parametrize("zone", ["Atlantis/Capital", "../etc/passwd", ""])
+def test_a_time_zone_that_this_machine_lacks_is_said_and_utc_is_used(tmp_path: Path, zone: str) -> None:
+    """The database may come from another machine; what was asked for is printed all the same."""
+    path = a_database(tmp_path / "twin.db", zone=zone)
+
+    done = attwin("rejects", "list", "--database", str(path))
+
+    assert done.returncode == 0
+    assert done.stderr == f"The time zone `{zone}` of the database is not known here: times are in UTC.\n"
+    assert "2015-02-03 21:46:40 UTC" in done.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
@@ -163,15 +197,24 @@ def _as_nobody(database: Path) -> dict[str, object]:
     reads, writes = os.pipe()
     child = os.fork()
     if not child:
-        os.setgroups([])
-        os.setgid(65_534)
-        os.setuid(65_534)
-        os.write(writes, json.dumps(status_of(database)).encode())
-        os._exit(0)
+        code = 1
+        # whatever happens, this copy of the test run ends here
+        try:
+            os.setgroups([])
+            os.setgid(65_534)
+            os.setuid(65_534)
+            os.write(writes, json.dumps(status_of(database)).encode())
+            code = 0
+        except BaseException:  # noqa: BLE001 -- told to whoever runs the tests, and the exit code says so
+            traceback.print_exc()
+        finally:
+            os._exit(code)
     os.close(writes)
-    os.waitpid(child, 0)
+    _, ended = os.waitpid(child, 0)
     with os.fdopen(reads) as pipe:
-        found: dict[str, object] = json.load(pipe)
+        said = pipe.read()
+    assert os.waitstatus_to_exitcode(ended) == 0
+    found: dict[str, object] = json.loads(said)
     return found
 
 

@@ -1,9 +1,12 @@
 """Windows and features against a plain computation over the raw readings."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from attwin.core.features import Feature, Statistic, compute
 from attwin.core.windows import BUCKETS, Windows
@@ -151,6 +154,56 @@ def test_however_readings_are_grouped_strange_ones_leave_the_same_bits(
 
     for name, array in together.dump().items():
         np.testing.assert_array_equal(array, single.dump()[name])
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 9), st.one_of(STRANGE, st.just(4_294_967_295.0), st.floats(19, 21, width=32))),
+        max_size=60,
+    ),
+    cuts=st.sets(st.integers(0, 60)),
+)
+def test_however_readings_are_grouped_values_that_vanish_beside_the_origin_leave_the_same_bits(
+    rows: list[tuple[int, float]], cuts: set[int]
+) -> None:
+    """Series that stand once in a call and such that stand there often, beside an origin of 2**32 or a new one."""
+    first = [(s, 4_294_967_295.0) for s in range(1, 10, 2)]
+    bounds = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
+    groups = [first, *(rows[start:stop] for start, stop in pairwise(bounds))]
+    together, single = Windows(), Windows()
+
+    for group in groups:
+        times = np.full(len(group), T0_MS, np.int64)
+        together.apply(np.array([s for s, _ in group], np.int32), times, np.array([v for _, v in group]), WINDOWS_MS)
+    for s, v in (row for group in groups for row in group):
+        single.apply(np.array([s], np.int32), np.array([T0_MS]), np.array([v]), WINDOWS_MS)
+
+    for name, array in together.dump().items():
+        np.testing.assert_array_equal(array[:10], single.dump()[name][:10])
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_values_that_vanish_beside_the_origin_cost_calls_by_the_series_with_most_readings(each: int) -> None:
+    """A thousand series after a first value of 2**32 - 1: their origins move at once, and values are about the new."""
+
+    class Counted(Windows):
+        moves = 0
+
+        def _move(self, series: NDArray[np.int32], origin: NDArray[np.float64]) -> None:
+            self.moves += 1
+            super()._move(series, origin)
+
+    windows = Counted()
+    series = np.arange(1000, dtype=np.int32)
+    windows.apply(series, np.full(1000, T0_MS), np.full(1000, 4_294_967_295.0), [WINDOW_MS])
+
+    often, values = np.repeat(series, each), np.linspace(20, 30, 1000 * each)
+    windows.apply(often, np.full(len(often), T0_MS), values, [WINDOW_MS])
+
+    kept = windows.look(series[:, None], np.full(1000, T0_MS), 0, WINDOW_MS)
+    assert windows.moves == 1
+    assert kept.origin[:, 0].tolist() == values[::each].tolist()
+    assert kept.last[:, 0, -1].tolist() == (values[each - 1 :: each] - values[::each]).astype(np.float32).tolist()
 
 
 @pytest.mark.parametrize("level", [20.0, 21.3, -7.7, 333.3])

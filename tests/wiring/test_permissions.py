@@ -1,5 +1,6 @@
 """Which files others can read although they must not."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,14 @@ kinds:
 sources:
   - {topic: "s/{entity}/{metric}", kind: room}
 """
-FILES = ("sensors.password", "pseudonym.key", "secrets.yaml", "credentials/hub", "twin.db", "alerts.jsonl")
+FILES = (
+    *("sensors.password", "pseudonym.key", "secrets.yaml", "credentials/hub"),
+    *("twin.db", "twin.db-wal", "twin.db-shm", "alerts.jsonl", "alerts.jsonl.reserve"),
+    *("twin.db.corrupt-20261125T101112000000", "twin.db.corrupt-20261125T101112000000-wal"),
+    *("twin.db.replaced-20261125T101112000000", "copy.db", "page1-of-twin.db.corrupt-20261125T101112000000"),
+)
+DATABASES = ("copy.db", "page1-of-twin.db.corrupt-20261125T101112000000")
+"""What only its content tells to hold readings."""
 
 
 def found(folder: Path, *, hub: str = "!secret hub", readable: str = "", mode: int = 0o644) -> list[str]:
@@ -27,7 +35,8 @@ def found(folder: Path, *, hub: str = "!secret hub", readable: str = "", mode: i
     config = folder / "attwin.yaml"
     config.write_text(CONFIG.replace("PASSWORD", hub), encoding="utf-8")
     for name in FILES:
-        (folder / name).write_text("hub: " + "s" * 40, encoding="utf-8")
+        head = "SQLite format 3\0" if name in DATABASES else "hub: "
+        (folder / name).write_text(head + "s" * 40, encoding="utf-8")
         (folder / name).chmod(mode if name == readable else 0o640)
     config.chmod(mode if readable == "attwin.yaml" else 0o640)
     environment = {"CREDENTIALS_DIRECTORY": str(folder / "credentials")}
@@ -41,6 +50,15 @@ def found(folder: Path, *, hub: str = "!secret hub", readable: str = "", mode: i
 def test_a_file_that_others_can_open_is_warned_of(tmp_path: Path, name: str, mode: int) -> None:
     """Keys, passwords, credentials, and what the agent keeps."""
     assert found(tmp_path, readable=name, mode=mode) == [name]
+
+
+def test_other_files_beside_the_database_are_not_looked_at(tmp_path: Path) -> None:
+    """Notes for all to read, a pipe that nobody writes to, and the marks that the agent leaves, which hold nothing."""
+    for name in ("notes.txt", "twin.db.lock", "twin.db.damaged"):
+        (tmp_path / name).touch(mode=0o644)
+    os.mkfifo(tmp_path / "pipe", 0o644)
+
+    assert found(tmp_path) == []
 
 
 def test_files_of_user_and_group_are_fine(tmp_path: Path) -> None:

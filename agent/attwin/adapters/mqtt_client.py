@@ -2,11 +2,12 @@
 
 paho reads a packet in three system calls and makes an object of every message. This client reads all that has arrived
 at once, over TLS too, and takes PUBLISH packets apart itself; every other packet goes to paho. It leans on private
-names of paho (``_sock_recv``, ``_in_packet``, ``_packet_handle``, ``_packet_queue``, ``_ssl_wrap_socket``): the version
-is bounded and tests hold them.
+names of paho (``_sock_recv``, ``_in_packet``, ``_packet_handle``, ``_packet_queue``, ``_create_socket_connection``,
+``_ssl_wrap_socket``, ``_send_connect``): the version is bounded and tests hold them.
 """
 
 import socket
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,6 +37,8 @@ class ReadAheadClient(mqtt.Client):
         self._most_payload = most_payload
         self.heard_ms = clock.monotonic_ms()
         self._v5 = self._protocol == mqtt.MQTTv5
+        self._is_connecting = self._is_given_up = False
+        self._giving_up = threading.Lock()
         self.forget_rest()
 
     def forget_rest(self) -> None:
@@ -48,11 +51,47 @@ class ReadAheadClient(mqtt.Client):
         if self._sock is not None:
             self._sock_close()
 
+    def give_up(self) -> None:
+        """Hang up for good, also while another thread connects: that one says nothing to the broker any more.
+
+        A CONNECT that is late would take the client id from the client that came after this one.
+        """
+        with self._giving_up:
+            self._is_given_up = True
+            # a socket that is being connected belongs to the thread that does so
+            if not self._is_connecting:
+                self.hang_up()
+
+    def reconnect(self) -> MQTTErrorCode:
+        """Connect.
+
+        Raises:
+            ConnectionAbortedError: The client was given up.
+        """
+        self._is_connecting = True
+        try:
+            return super().reconnect()
+        finally:
+            with self._giving_up:
+                self._is_connecting = False
+                if self._is_given_up:
+                    self.hang_up()
+
+    def _create_socket_connection(self) -> socket.socket:
+        connected = super()._create_socket_connection()
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected
+
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> TlsSocket:  # type: ignore[override] # paho asks no more of it
         if self._ssl_context is None:
             raise ValueError("TLS without a context")
-        tcp_sock.settimeout(self._connect_timeout)
-        return TlsSocket(tcp_sock, self._ssl_context, self._host)
+        return TlsSocket(tcp_sock, self._ssl_context, self._host, limit_s=self._connect_timeout)
+
+    def _send_connect(self, keepalive: int) -> MQTTErrorCode:
+        with self._giving_up:
+            if self._is_given_up:
+                raise ConnectionAbortedError("given up before it was connected")
+            return super()._send_connect(keepalive)
 
     def want_write(self) -> bool:
         """Return whether something waits to be sent, also what is only encrypted yet."""

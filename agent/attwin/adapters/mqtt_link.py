@@ -6,7 +6,6 @@ shakes hands, and the loop leaves that client alone until the thread has ended.
 
 import contextlib
 import random
-import socket
 import ssl
 import struct
 import threading
@@ -150,7 +149,9 @@ class MqttLink:
 
     def close(self) -> None:
         """Say goodbye and close."""
-        if self._connecting is None and self._client.socket() is not None:
+        if self._connecting:
+            self._client.give_up()
+        elif self._client.socket() is not None:
             self._guarded(self._client.disconnect)
             self._guarded(self._client.loop_write)
 
@@ -180,7 +181,6 @@ class MqttLink:
         client.max_inflight_messages_set(address.inflight)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_socket_open = _no_delay
         self.furnish(client)
         return client
 
@@ -189,7 +189,7 @@ class MqttLink:
         old, was_up = self._client, self._accepted
         old.on_connect = old.on_disconnect = None
         with contextlib.suppress(OSError, ValueError):
-            old.hang_up()
+            old.give_up()
         self._client = self._new_client()
         self._client.messages = old.messages
         self._failure = None
@@ -272,11 +272,6 @@ class MqttLink:
         self._back_off(f"the connection to {self.address!r} was lost")
         if was_up:
             self.on_lost()
-
-
-def _no_delay(_client: mqtt.Client, _data: object, sock: object) -> None:
-    if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _explain(error: Exception) -> str:

@@ -18,6 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULT_CONFIG = "attwin.yaml"
 _SYSTEM_CONFIG = Path("/etc/attwin/attwin.yaml")
+_NO_ZONE = (ZoneInfoNotFoundError, ValueError, OSError)
+"""What ``ZoneInfo`` raises for a name that it does not know."""
 
 
 def config_option(function: F) -> F:
@@ -79,9 +81,18 @@ def _place_of(config: Path | None, database: Path | None) -> Place:
         raise click.UsageError("one of --config and --database, not both")
     if database:
         gateway, zone = site_of(database)
-        return Place(database=database, gateway=gateway, zone=ZoneInfo(zone))
+        return Place(database=database, gateway=gateway, zone=_zone_or_utc(zone))
     settings = load_settings(config or _default_config())
     return Place(database=Path(settings.store.path), gateway=settings.gateway.id, zone=ZoneInfo(settings.gateway.zone))
+
+
+def _zone_or_utc(name: str) -> tzinfo:
+    """Return the time zone that a database names; this machine may not know it."""
+    try:
+        return ZoneInfo(name)
+    except _NO_ZONE:
+        click.echo(f"The time zone `{name}` of the database is not known here: times are in UTC.", err=True)
+        return UTC
 
 
 def json_option(function: F) -> F:
@@ -183,5 +194,5 @@ def parse_zone(name: str) -> ZoneInfo:
     """
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    except _NO_ZONE:
         raise click.BadParameter(f"`{name}` is no IANA time zone such as Europe/Berlin", param_hint="--zone") from None

@@ -110,17 +110,17 @@ class Windows:
             size = np.abs(origin)
             if size.max() > _LARGE:
                 vanishing = np.maximum(np.abs(value), _LARGE / _VANISHES) * _VANISHES < size
-                if vanishing.any() and len(series) > 1:
-                    # the origin of these depends on which reading comes first
-                    alone = np.isin(series, series[vanishing])
-                    for row in np.flatnonzero(alone).tolist():
-                        one = slice(row, row + 1)
-                        self.apply(series[one], bucket_time_ms[one], value[one], windows_ms)
-                    self.apply(series[~alone], bucket_time_ms[~alone], value[~alone], windows_ms)
-                    return
                 if vanishing.any():
-                    self._move(series, value)
-                    origin = value
+                    # the origin of these depends on which reading comes first
+                    turn = _turns(series)
+                    affected = np.isin(series, series[vanishing])
+                    if turn[affected].any():
+                        rounds = [affected & (turn == number) for number in range(int(turn[affected].max()) + 1)]
+                        for rows in (*rounds, ~affected):
+                            self.apply(series[rows], bucket_time_ms[rows], value[rows], windows_ms)
+                        return
+                    self._move(series[vanishing], value[vanishing])
+                    origin[vanishing] = value[vanishing]
             x = (value - origin).astype(np.float32)
             flat = self._rings.reshape(-1)
             for tier, window_ms in enumerate(windows_ms):
@@ -264,6 +264,16 @@ class Windows:
         self._rings[filled:] = self._empty
         self._head = grown(self._head, length, _NO_BUCKET)
         self._origin = grown(self._origin, length, np.nan)
+
+
+def _turns(series: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return how many readings of the same series stand before each reading. Shape (N,)."""
+    order = np.argsort(series, kind="stable")
+    place = np.arange(len(series))
+    is_first = np.diff(series[order], prepend=-1) != 0
+    turns = np.empty(len(series), np.int64)
+    turns[order] = place - np.maximum.accumulate(np.where(is_first, place, 0))
+    return turns
 
 
 def _set_last(flat: NDArray[np.float32], at: NDArray[np.int64], x: NDArray[np.float32]) -> None:

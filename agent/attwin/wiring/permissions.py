@@ -8,6 +8,7 @@ from attwin.settings.model import Settings
 from attwin.wiring.brokers import Finding
 
 _OTHERS = stat.S_IROTH | stat.S_IWOTH
+_SQLITE = b"SQLite format 3\0"
 
 
 def check_files(config: Path, settings: Settings, environment: Mapping[str, str]) -> list[Finding]:
@@ -19,7 +20,7 @@ def check_files(config: Path, settings: Settings, environment: Mapping[str, str]
         environment: Where ``CREDENTIALS_DIRECTORY`` is looked up.
     """
     database = Path(settings.store.path)
-    files = dict.fromkeys((database, database.with_name("alerts.jsonl")), "640")
+    files = dict.fromkeys(_with_readings(database), "640")
     files |= dict.fromkeys(_with_secrets(config, settings, environment), "600")
     found = []
     for path, wanted in files.items():
@@ -32,6 +33,29 @@ def check_files(config: Path, settings: Settings, environment: Mapping[str, str]
             text = f"{path}: others can {can} it (mode {mode:03o}): chmod {wanted} {path}"
             found.append(Finding(level="warning", about="file", text=text))
     return found
+
+
+def _with_readings(database: Path) -> Iterator[Path]:
+    """Yield the files that hold readings or alerts, and every other SQLite database beside them: copies are such."""
+    yield database
+    try:
+        beside = sorted(database.parent.iterdir())
+    except OSError:
+        return
+    # what SQLite keeps beside it, and what was set aside with its own such files
+    ours = tuple(f"{database.name}{ending}" for ending in ("-wal", "-shm", ".corrupt-", ".replaced-"))
+    yield from (path for path in beside if path.name.startswith((*ours, "alerts.jsonl")) or _is_database(path))
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        # opening a pipe would wait for its other side
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False
 
 
 def _with_secrets(config: Path, settings: Settings, environment: Mapping[str, str]) -> Iterator[Path]:
