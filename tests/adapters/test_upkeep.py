@@ -101,6 +101,25 @@ def test_minutes_are_rolled_up_once(upkept: Upkept) -> None:
     ]
 
 
+def test_a_minute_in_many_slices_is_written_once(upkept: Upkept) -> None:
+    """So its page is not written over and over; what a kill takes is rolled up again."""
+    times = [[START_MS + 6_000 * commit + n for n in range(3_000)] for commit in range(9)]
+    for own in times:
+        upkept.commit(a_batch(values=[1.0] * len(own), times_ms=own), own[-1])
+    upkept.snapshot(START_MS + 60_000)
+    written: list[str] = []
+    upkept.store._connection.set_trace_callback(written.append)
+
+    for _ in range(5):
+        upkept.store.upkeep(now_ms=START_MS + 60_000, times_are_final=True)
+    before = upkept.query("select count(*) from rollups")
+    upkept.work(START_MS + 60_000)
+
+    assert before == [(0,)]
+    assert sum(text.startswith("insert into rollups") for text in written) == 1
+    assert upkept.query("select count, total from rollups") == [(27_000, 27_000.0)]
+
+
 def test_nothing_is_rolled_up_before_its_time_is_right(upkept: Upkept) -> None:
     """While the clock is not trusted, readings wait for their true minute."""
     upkept.fill(1)

@@ -18,8 +18,8 @@ from attwin.adapters.sqlite_checking import JournalCheck
 from attwin.adapters.sqlite_journal import MOST_ROWS, JournalTable
 from attwin.adapters.sqlite_merging import HOUR_MS, Merging
 from attwin.core.deliveries import LEAST_HORIZON
-from attwin.core.journal import Segment, joined_segments
-from attwin.core.rollup import roll_up
+from attwin.core.journal import joined_segments
+from attwin.core.rollup import NOTHING, Rollups, joined, roll_up
 from attwin.core.types import Quality
 
 _MOST_ROLLED = 4_000
@@ -104,6 +104,8 @@ class Upkeep:
         self._merging = Merging(connection, transaction, self._journal, deliveries=keep.deliveries)
         self._check = JournalCheck(connection, transaction, self._journal)
         self._next_expiry_ms = 0
+        # what is rolled up and not written yet, and up to which number of the journal
+        self._rolled, self._rolled_to = NOTHING, 0
 
     def work(self, *, now_ms: int, times_are_final: bool) -> bool:
         """Do one slice of what is due; return whether there was anything to do.
@@ -121,24 +123,33 @@ class Upkeep:
         return False
 
     def _roll_up(self) -> bool:
-        """Add the next segments before the snapshot's position to the roll-ups."""
+        """Roll up the next segments before the snapshot's position, and write what was rolled up once that is all.
+
+        Slice by slice, the same pages would be written over and over.
+        """
         rows = self._journal.slice(
             "journal.id > ? and journal.id <= (select max(journal_id) from snapshot)",
-            (self._journal.position("rolled"),),
+            (max(self._rolled_to, self._journal.position("rolled")),),
             most=_MOST_ROLLED,
         )
-        if not rows:
-            return False
-        segments = [row.segment for row in rows if row.segment is not None]
-        with self._transaction():
+        if rows:
+            self._rolled_to = rows[-1].number
+            segments = [row.segment for row in rows if row.segment is not None]
             if segments:
-                self._add_rollups(joined_segments(segments))
-            self._journal.move("rolled", rows[-1].number)
+                everything = joined_segments(segments)
+                good = everything.rows(np.flatnonzero(everything.quality != Quality.BAD))
+                self._rolled = joined([self._rolled, roll_up(good.series_key, good.time_ms, good.value)])
+            if len(self._rolled.count) <= _MOST_ROLLED:
+                return True
+        elif self._rolled_to <= self._journal.position("rolled"):
+            return False
+        with self._transaction():
+            self._add_rollups(self._rolled)
+            self._journal.move("rolled", self._rolled_to)
+        self._rolled = NOTHING
         return True
 
-    def _add_rollups(self, segment: Segment) -> None:
-        good = segment.rows(np.flatnonzero(segment.quality != Quality.BAD))
-        found = roll_up(good.series_key, good.time_ms, good.value)
+    def _add_rollups(self, found: Rollups) -> None:
         columns = (
             *(found.series_key, found.minute_ms, found.count, found.total),
             *(found.low, found.high, found.last, found.last_ms),
