@@ -31,6 +31,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from history import HOUR_MS, a_store
 from ingest import EVENT_START_S, METRICS, PATIENCE_S, AgentUnderTest, bare, broker, cpu_s, free_port, packet, together
 
 SENML = """\
@@ -235,9 +236,27 @@ def bytes_a_reading(folder: Path, port: int, seconds: float) -> None:
         figure = (written(agent.process.pid) - before) / count
         publisher.close()
         agent.stop()
-        print(f"writes: {writes} {figure:.0f} bytes a reading (target {target}) over {seconds:.0f} s")
+        merging = merged_bytes(own / "twin.db")
+        print(
+            f"writes: {writes} {figure + merging:.0f} bytes a reading (target {target}) over {seconds:.0f} s, "
+            f"{merging:.0f} of them by the merges that are due an hour later"
+        )
     naive = naive_bytes(folder / "naive.db", int(1_000 * min(seconds, 20)))
     print(f"writes: one row a reading in a table with an index, a commit every 100 ms: {naive:.0f} bytes a reading")
+
+
+def merged_bytes(path: Path) -> float:
+    """Return the bytes a reading that merging a journal writes, all at once and not an hour later."""
+    store = a_store(path)
+    connection = store._connection  # noqa: SLF001 -- bytes of merges, without the hour
+    (count,) = connection.execute("select sum(readings) from journal").fetchone()
+    before, later_ms = written(os.getpid()), round(time.time() * 1_000) + 3 * HOUR_MS
+    while store._upkeep._merging.work(later_ms):  # type: ignore[union-attr] # noqa: SLF001 -- the same
+        pass
+    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    figure = (written(os.getpid()) - before) / count
+    store.close()
+    return figure
 
 
 def naive_bytes(path: Path, count: int) -> float:
