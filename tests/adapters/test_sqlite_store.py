@@ -11,6 +11,7 @@ import pytest
 
 from attwin.adapters.sqlite_backup import back_up
 from attwin.adapters.sqlite_database import reader
+from attwin.adapters.sqlite_outbox import Outbox
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue
@@ -584,7 +585,7 @@ def test_messages_before_a_damaged_one_leave_although_the_disk_is_full(
         raise StoreStalledError("full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteStore, "_park", full)
+        patch.setattr(Outbox, "_park", full)
         found = store.oldest_outgoing(10)
         with pytest.raises(StoreStalledError):
             store.upkeep(now_ms=1, times_are_final=False)
@@ -645,7 +646,7 @@ def test_a_commit_that_failed_can_be_tried_again(store: SqliteStore) -> None:
 
     assert query(store, "select count(*) from entities") == [(1,)]
     assert query(store, "select count(*) from series") == [(2,)]
-    assert store._reject_bytes == query(store, "select sum(bytes) from rejects")[0][0] == 101
+    assert store._rejects._held == query(store, "select sum(bytes) from rejects")[0][0] == 101
 
 
 def test_a_backup_ends_although_the_agent_goes_on(tmp_path: Path, catalogue: Catalogue) -> None:

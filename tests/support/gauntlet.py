@@ -278,7 +278,7 @@ class Ground:
         for decoder in self.ingest._decoders:
             if isinstance(decoder, SparkplugDecoder):
                 assert len(decoder._nodes) <= _MOST_ENTITIES + 2
-        assert self.store._reject_bytes <= _MOST_RING
+        assert self.store._rejects._held <= _MOST_RING
         assert not (self._strict and any(SECRET in entity for entity in catalogue.entity_ids))
 
     def assert_reject(self, reject: Reject) -> None:

@@ -20,31 +20,19 @@ from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_checksums import row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
 from attwin.adapters.sqlite_journal import DELIVERY, JournalTable
+from attwin.adapters.sqlite_outbox import Outbox
+from attwin.adapters.sqlite_rejects import RejectRing
 from attwin.adapters.sqlite_salvage import HIGHEST_SERIES, UNTOLD
 from attwin.adapters.sqlite_upkeep import Keep, Upkeep
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
 from attwin.core.journal import Segment, decode, encode, shifted
-from attwin.core.outgoing import LANES, AlertFacts, Draft, OutgoingMessage
-from attwin.core.types import QUALITY_WORDS, Reject
+from attwin.core.outgoing import LANES, AlertFacts, OutgoingMessage
+from attwin.core.types import QUALITY_WORDS
 from attwin.ports import AlertChange, Commit, Counts, KeptReject, ScoreRow
 
-_MOST_REJECT_BYTES = 10_000_000
 _REFILL_MS = 3_600_000
-_LOAD_REJECTS = """
-    with asked as (select id, message from rejects where id in (select value from json_each(?)))
-    select id, time_ms, topic, payload, coalesce(message, id), case when is_part then taken else x'' end, is_whole,
-        retained
-    from rejects where id in (select id from asked) or message in (select message from asked) order by time_ms, id
-"""
-_NEXT_REJECT = """
-    select 1 + max(
-        coalesce((select seq from sqlite_sequence where name = 'rejects'), 0),
-        coalesce((select max(id) from rejects), 0)
-    )
-"""
-
 log = logging.getLogger("attwin")
 
 
@@ -71,8 +59,6 @@ class SqliteStore:
         opened = open_writer(path, durability=durability)
         self._connection, self._lock, self.salvaged = opened.connection, opened.lock, opened.salvaged
         self._saved_entities: set[int] = set()
-        self._in_flight: dict[str, int] = dict.fromkeys(LANES, 0)
-        self._damaged: list[tuple[str, int]] = []
         self._boot, self._boot_id = 0, ""
         try:
             with self._transaction():
@@ -80,16 +66,8 @@ class SqliteStore:
                 for lane in LANES:
                     self._connection.execute("insert or ignore into lanes values (?, 1)", (lane,))
             self._store_id = self.meta("store_id")
-            self._prefix = f"{gateway}:{self._store_id}"
-            # which retained message waits for a topic: the outbox has no index of topics, which each commit would write
-            self._retained: dict[tuple[str, str], int] = {
-                (lane, topic): sequence
-                for lane, topic, sequence in self._connection.execute(
-                    "select lane, topic, max(sequence) from outbox where retain group by lane, topic"
-                )
-            }
-            self._reject_bytes = int(self._one("select coalesce(sum(bytes), 0) from rejects"))
-            self._waiting = int(self._one("select count(*) from outbox"))
+            self._outbox = Outbox(self._connection, self._transaction, path, f"{gateway}:{self._store_id}")
+            self._rejects = RejectRing(self._connection, path)
         except BaseException as error:
             # the next try in this process needs the lock
             self.close()
@@ -97,7 +75,6 @@ class SqliteStore:
                 raise as_store_error(error, path) from error
             raise
         self._upkeep = Upkeep(self._connection, self._transaction, path, keep) if keep else None
-        self._sent = 0
 
     @property
     def store_id(self) -> str:
@@ -211,27 +188,18 @@ class SqliteStore:
         """
         with self._transaction():
             saved = self._save_entities(commit.now_ms)
-            queue: Counter[tuple[str, str, str]] = Counter()
-            retained = self._queue(commit.drafts, commit.now_ms, queue)
-            self._settle(commit.delivered, queue)
+            queued = self._outbox.write(commit.drafts, commit.delivered, commit.now_ms)
             # a source may be called as the queue is
-            self._save_segment(commit, Counter(commit.counts) + queue)
-            reject_bytes = self._save_rejects(
-                commit.rejects, self._reject_bytes - self._forget_rejects(commit.replayed)
-            )
+            self._save_segment(commit, Counter(commit.counts) + queued.counts)
+            held = self._rejects.write(commit.rejects, commit.replayed, self._boot)
             self._save_alerts(commit.alerts)
             self._save_scores(commit.scores)
             if commit.tells_salvage:
                 self._connection.execute("delete from meta where name = ?", (UNTOLD,))
         # what is only in memory follows what is durable, so that a commit that failed can be tried again
         self._saved_entities |= saved
-        self._reject_bytes = reject_bytes
-        self._retained |= retained
-        for message in commit.delivered:
-            if self._retained.get((message.lane, message.topic)) == message.sequence:
-                del self._retained[message.lane, message.topic]
-        self._sent -= len(commit.delivered)
-        self._waiting += sum(count if name == "queued" else -count for (_, name, _), count in queue.items())
+        self._rejects.committed(held)
+        self._outbox.committed(queued)
 
     def load_rejects(self, numbers: Sequence[int]) -> list[KeptReject]:
         """Return those of the given rejects that the ring still has, and all others of their messages, by time.
@@ -239,23 +207,7 @@ class SqliteStore:
         Raises:
             StoreDamagedError: The ring cannot be read.
         """
-        try:
-            rows = self._connection.execute(_LOAD_REJECTS, (json.dumps(list(numbers)),)).fetchall()
-        except sqlite3.Error as error:
-            raise as_store_error(error, self.path) from error
-        return [
-            KeptReject(
-                number=number,
-                time_ms=time_ms,
-                topic=topic,
-                payload=payload,
-                message=message,
-                taken=taken,
-                is_whole=bool(is_whole),
-                retained=bool(retained),
-            )
-            for number, time_ms, topic, payload, message, taken, is_whole, retained in rows
-        ]
+        return self._rejects.load(numbers)
 
     def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
         """Return up to ``limit`` messages that wait and were not returned before, urgent ones first.
@@ -265,63 +217,15 @@ class SqliteStore:
         Raises:
             StoreError: They cannot be read; none of them counts as returned.
         """
-        found: list[OutgoingMessage] = []
-        damaged: list[tuple[str, int]] = []
-        reached = dict(self._in_flight)
-        try:
-            for lane in LANES:
-                for sequence, topic, payload, retain, checksum in self._connection.execute(
-                    "select sequence, topic, payload, retain, checksum from outbox where lane = ? and sequence > ? "
-                    "order by sequence limit ?",
-                    (lane, reached[lane], limit - len(found)),
-                ):
-                    reached[lane] = sequence
-                    if checksum in (b"", _row_checksum(lane, sequence, topic, payload, retain=bool(retain))):
-                        found.append(
-                            OutgoingMessage(
-                                lane=lane, sequence=sequence, topic=topic, payload=payload, retain=bool(retain)
-                            )
-                        )
-                    else:
-                        damaged.append((lane, sequence))
-        except sqlite3.Error as error:
-            raise as_store_error(error, self.path) from error
-        self._in_flight = reached
-        self._damaged += damaged
-        self._sent += len(found) + len(damaged)
-        return found
-
-    def _park_damaged(self) -> None:
-        """Set aside the damaged messages that were found in the outbox; those that the disk does not take wait."""
-        while self._damaged:
-            self._park(*self._damaged[0])
-            del self._damaged[0]
-
-    def _park(self, lane: str, sequence: int) -> None:
-        """Set a damaged message aside."""
-        with self._transaction():
-            self._connection.execute(
-                "insert into parked select lane, sequence, topic, payload, 'damaged' from outbox "
-                "where lane = ? and sequence = ?",
-                (lane, sequence),
-            )
-            self._connection.execute("delete from outbox where lane = ? and sequence = ?", (lane, sequence))
-            self._connection.execute(
-                "insert into audit values ('upstream', 'parked', ?, 1) "
-                "on conflict do update set count = count + excluded.count",
-                (lane,),
-            )
-        self._waiting -= 1
-        self._sent -= 1
-        log.error("lane=%s sequence=%d state=parked problem='its checksum is wrong'", lane, sequence)
+        return self._outbox.oldest(limit)
 
     def unsent_outgoing(self) -> int:
         """Return how many messages ``oldest_outgoing`` has not returned yet."""
-        return self._waiting - self._sent
+        return self._outbox.unsent
 
     def waiting_outgoing(self) -> int:
         """Return how many messages wait for upstream."""
-        return self._waiting
+        return self._outbox.waiting
 
     def save_snapshot(
         self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int, missing_names: Callable[[int], str]
@@ -339,7 +243,7 @@ class SqliteStore:
 
     def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:
         """Do one slice of upkeep; return whether there was anything to do."""
-        self._park_damaged()
+        self._outbox.park_damaged()
         try:
             return self._upkeep is not None and self._upkeep.work(now_ms=now_ms, times_are_final=times_are_final)
         except sqlite3.Error as error:
@@ -517,41 +421,6 @@ class SqliteStore:
             ),
         )
 
-    def _save_rejects(self, rejects: Sequence[Reject], held: int) -> int:
-        """Add rejects to the ring, which holds so many bytes, and return how many it holds then."""
-        if not rejects:
-            return held
-        next_number = int(self._one(_NEXT_REJECT))
-        first: dict[int | None, int] = {}
-        self._connection.executemany(
-            "insert into rejects (id, time_ms, source, topic, reason, detail, bytes, payload, taken, message, "
-            "is_whole, is_part, retained, boot) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    *(number, r.time_ms, r.source, r.topic, r.reason, r.detail, _kept_bytes(r), r.payload, r.taken),
-                    first.setdefault(r.message, number) if r.is_part else None,
-                    *(r.is_whole, r.is_part, r.retained, self._boot),
-                )
-                for number, r in enumerate(rejects, next_number)
-            ],
-        )
-        held += sum(map(_kept_bytes, rejects))
-        while held > _MOST_REJECT_BYTES and (
-            oldest := self._connection.execute("select id, bytes from rejects order by id limit 100").fetchall()
-        ):
-            self._connection.execute("delete from rejects where id <= ?", (oldest[-1][0],))
-            held -= sum(size for _, size in oldest)
-        return held
-
-    def _forget_rejects(self, numbers: Sequence[int]) -> int:
-        """Take rejects out of the ring, and return how many bytes they held."""
-        freed = 0
-        for number in numbers:
-            (size,) = self._connection.execute("select bytes from rejects where id = ?", (number,)).fetchone() or (0,)
-            self._connection.execute("delete from rejects where id = ?", (number,))
-            freed += size
-        return freed
-
     def _save_alerts(self, changes: Sequence[AlertChange]) -> None:
         for change in changes:
             after = change.after
@@ -578,45 +447,6 @@ class SqliteStore:
             [(int(self._catalogue.entity_key[r.entity]), r.time_ms, r.score, r.missing) for r in rows],
         )
 
-    def _queue(
-        self, drafts: Sequence[Draft], now_ms: int, counts: Counter[tuple[str, str, str]]
-    ) -> dict[tuple[str, str], int]:
-        """Number messages, add them to their lanes, and count them; a retained one supersedes one that waits.
-
-        Returns:
-            The numbers of the retained ones, by lane and topic.
-        """
-        retained: dict[tuple[str, str], int] = {}
-        for lane in {draft.lane for draft in drafts}:
-            (sequence,) = self._connection.execute("select next_sequence from lanes where lane = ?", (lane,)).fetchone()
-            for draft in (draft for draft in drafts if draft.lane == lane):
-                if draft.retain:
-                    waits = retained.get((lane, draft.topic)) or self._retained.get((lane, draft.topic), 0)
-                    if waits > self._in_flight[lane]:
-                        self._connection.execute("delete from outbox where lane = ? and sequence = ?", (lane, waits))
-                        counts["upstream", "superseded", lane] += 1
-                    retained[lane, draft.topic] = sequence
-                payload = draft.payload(f"{self._prefix}:{lane}:{sequence}")
-                self._connection.execute(
-                    "insert into outbox values (?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        *(lane, sequence, draft.topic, payload, draft.retain, now_ms),
-                        _row_checksum(lane, sequence, draft.topic, payload, retain=draft.retain),
-                    ),
-                )
-                counts["upstream", "queued", lane] += 1
-                sequence += 1
-            self._connection.execute("update lanes set next_sequence = ? where lane = ?", (sequence, lane))
-        return retained
-
-    def _settle(self, delivered: Sequence[OutgoingMessage], counts: Counter[tuple[str, str, str]]) -> None:
-        """Forget what upstream has, and count it."""
-        for message in delivered:
-            self._connection.execute(
-                "delete from outbox where lane = ? and sequence = ?", (message.lane, message.sequence)
-            )
-            counts["upstream", "delivered", message.lane] += 1
-
     def _save_state(self, arrays: Mapping[str, NDArray[np.generic]], missing_names: Callable[[int], str]) -> None:
         time_ms, value, quality = (arrays[f"twin.{name}"] for name in ("time_ms", "value", "quality"))
         places = np.flatnonzero(time_ms[: self._catalogue.series_count] != NEVER_MS)
@@ -641,15 +471,5 @@ class SqliteStore:
         )
 
 
-def _kept_bytes(reject: Reject) -> int:
-    return len(reject.payload) + len(reject.topic) + len(reject.taken)
-
-
 def _checksum(body: bytes) -> str:
     return hashlib.blake2b(body, digest_size=16).hexdigest()
-
-
-def _row_checksum(lane: str, sequence: int, topic: str, payload: bytes, *, retain: bool) -> bytes:
-    """Return the checksum of a message that waits: SQLite does not notice most bits that flip."""
-    head = f"{lane} {sequence} {int(retain)} {len(topic)} {topic} ".encode()
-    return hashlib.blake2b(head + payload, digest_size=8).digest()
