@@ -81,12 +81,12 @@ def test_a_frozen_agent_that_is_thrown_out_comes_back_and_loses_nothing(tmp_path
                 # it is frozen in the middle of it: some were read and are not acknowledged yet
                 sent += 1
                 sensor.publish("s/lab/co2", reading(sent) if sent % 2 else str(sent))
-            agent.process.send_signal(signal.SIGSTOP)
+            agent.freeze(at_rest=False)
             for _ in range(200):
                 sent += 1
                 sensor.publish("s/lab/co2", reading(sent) if sent % 2 else str(sent))
             wait_until(lambda count=time_out: broker.log().count("exceeded timeout") >= count, "it is thrown out")
-            agent.process.send_signal(signal.SIGCONT)
+            agent.thaw()
             thawed = time.monotonic()
             agent.wait_for("readings_stored", sent)
             slowest_s = max(slowest_s, time.monotonic() - thawed)

@@ -211,8 +211,26 @@ class Agent:
         assert self.process.wait(10) == 0, self.log()
         return time.monotonic() - started
 
+    def freeze(self, *, at_rest: bool = True) -> None:
+        """Stop without an end; wait until no thread is in a call of the kernel any more, where that is asked for."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.process.pid}/task")
+        if at_rest:
+            wait_until(lambda: all(_state(thread) == "T" for thread in threads.iterdir()), "the agent stands still")
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process
+        self.process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill without warning."""
         assert self.process
         self.process.kill()
         self.process.wait(10)
+
+
+def _state(thread: Path) -> str:
+    """Return the state of a thread: T for one that is stopped."""
+    return (thread / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
