@@ -1,7 +1,9 @@
 """Facts about how files become rows with labels, and how train and test are kept apart."""
 
 import importlib.util
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -276,14 +278,38 @@ def test_an_agents_database_gives_its_readings_of_a_kind(tmp_path: Path) -> None
     found = read_dataset(
         described(
             tmp_path,
-            "metrics: {co2: {unit: ppm}, temperature: {column: t, unit: K}}\nlabel: {column: busy}\n"
+            "metrics: {co2: {unit: ppb}, temperature: {column: t, unit: K}}\nlabel: {column: busy}\n"
             "split: {by: group, files: [twin.db], test_entities: [yard]}",
         )
     )
 
-    assert rows(found.train) == [("hall", 1000, [400, pytest.approx(293.15)], 1), ("hall", 2000, [401, -1], 1)]
-    assert rows(found.test) == [("yard", 1000, [500, -1], 0)]
+    assert rows(found.train) == [
+        ("hall", 1000, [pytest.approx(4e5), pytest.approx(293.15)], 1),
+        ("hall", 2000, [pytest.approx(4.01e5), -1], 1),
+    ]
+    assert rows(found.test) == [("yard", 1000, [pytest.approx(5e5), -1], 0)]
     assert found.left_out == {"bad readings": 2}
+
+
+def test_a_damaged_segment_costs_its_own_readings(tmp_path: Path) -> None:
+    """The rest is read, and the damage counted."""
+    a_database(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "twin.db")) as connection, connection:
+        connection.execute(
+            "insert into journal (created_ms, readings, first_ms, last_ms, body, counts) "
+            "values (1, 5, 1, 2, x'07', '[]')"
+        )
+
+    found = read_dataset(
+        described(
+            tmp_path,
+            "metrics: {co2: {unit: ppm}}\nlabel: {column: busy}\n"
+            "split: {by: group, files: [twin.db], test_entities: [yard]}",
+        )
+    )
+
+    assert found.left_out == {"bad readings": 2, "damaged segments of the journal": 1}
+    assert len(found.train.label) == 2
 
 
 @pytest.mark.parametrize(
