@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Self
 
@@ -11,10 +12,11 @@ import click
 import attwin
 from attwin.core.errors import DataError
 from attwin.core.manifest import Figures
-from attwin.wiring.command_line import run_command
+from attwin.wiring.command_line import EXIT_FAILED, run_command
 from attwin.wiring.models import bundle_path
 from attwin_converter.dataset import load_dataset
 from attwin_converter.evaluate import evaluate
+from attwin_converter.findings import Severity, inspect_files, summary_of
 from attwin_converter.train import Progress as Listener
 from attwin_converter.train import train
 
@@ -62,6 +64,30 @@ def evaluate_command(bundle: str, dataset: Path, *, as_json: bool) -> None:
         click.echo(json.dumps({"runtime": runtime, **dataclasses.asdict(figures)}))
     else:
         _print_figures(f"int8 in {runtime}", figures)
+
+
+@cli.command("inspect")
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+def inspect_command(dataset: Path, *, as_json: bool) -> None:
+    """Look for problems in DATASET without training: wrong or rare labels, dead metrics, leaks, gaps, shifts.
+
+    Exits with 1 where it finds an error.
+    """
+    read, findings = inspect_files(load_dataset(dataset))
+    facts = summary_of(read) if read else {}
+    if as_json:
+        click.echo(json.dumps({**facts, "findings": [dataclasses.asdict(finding) for finding in findings]}))
+    else:
+        for name, fact in facts.items():
+            click.echo(f"{name.replace('_', ' ')}: {fact}")
+        for finding in findings:
+            click.echo(f"{finding.severity:<7}  {finding.where}: {finding.what}")
+            if finding.advice:
+                click.echo(f"         {finding.advice}")
+        click.echo(f"{len(findings)} findings." if findings else "Nothing was found.")
+    if any(finding.severity == Severity.ERROR for finding in findings):
+        sys.exit(EXIT_FAILED)
 
 
 def main() -> None:

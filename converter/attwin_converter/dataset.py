@@ -3,21 +3,34 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attwin.core.errors import DataError, SettingsError
+from attwin.core.errors import SettingsError
 from attwin.core.features import Statistic
 from attwin.core.units import UNITS
 from attwin.core.windows import BUCKETS, TIERS
 from attwin.settings.reader import Reader, did_you_mean
 from attwin.settings.types import DurationMs, FilePath
-from attwin.wiring.offline import Wide, parse_time_ms, read_wide
+from attwin.wiring.offline import Wide, parse_time_ms
+from attwin_converter.expression import ExpressionError, parse_expression, plain_column
+from attwin_converter.tables import is_database
 
 _STATISTICS = tuple(statistic.value for statistic in Statistic)
+_SPLIT_NEEDS = {
+    "file": ("train", "test"),
+    "time": ("files", "at"),
+    "group": ("files", "test_entities"),
+    "stratified": ("files",),
+}
+NEIGHBOURS = (
+    "rows of a series are nearly copies of their neighbours, so a model would be tested on what it has seen, and its "
+    "figures would be those of remembering; split by time, file or group (`force: true` does it all the same, and "
+    "`rows: independent` says that the rows are no series)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +38,27 @@ class ColumnSettings:
     """A metric of the data set.
 
     Attributes:
-        column: Its column, where it is not called like the metric.
+        column: Its column, or what long readings call it, where it is not called like the metric.
         unit: SenML symbol.
+        categories: What a text column may hold; each is a number from 0 on, in this order. ``auto`` takes what the
+            training rows hold, by name.
     """
 
     column: str = ""
     unit: str = "1"
+    categories: Literal["auto"] | list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongSettings:
+    """Readings one a row: beside entity, time and value, which metric it is of.
+
+    Attributes:
+        metric, value: The columns.
+    """
+
+    metric: str = "metric"
+    value: str = "value"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +75,51 @@ class TimeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelSettings:
-    """What the model learns: a column of 0 and 1.
+class LabelFileSettings:
+    """Labels in a CSV of their own.
 
     Attributes:
-        column: Its column.
+        path: The file.
+        entity: The column of the entity; ``entity`` is found, and without one a label is about all of them.
+        time: The column of the times from which a label holds; the usual names are tried.
+        begin, end: The columns of intervals, instead; the end is not part of it.
+    """
+
+    SHORT_FORM: ClassVar[str] = "path"
+
+    path: FilePath
+    entity: str = ""
+    time: str = ""
+    begin: str = ""
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSettings:
+    """What the model learns: a number from 0 to 1 at every row.
+
+    Attributes:
+        column: Its column, or a metric of long readings.
+        expression: What makes it of numeric columns, instead.
+        positive: Of a text column with two values, the one that is 1.
+        file: Where it stands, if not beside the metrics. Without column and expression an interval is 1.
+        hold: How long a label of a file or of long readings holds at most; the longest window unless told.
         meaning: What 1 means, in words.
     """
 
-    column: str
+    SHORT_FORM: ClassVar[str] = "expression"
+
+    column: str = ""
+    expression: str = ""
+    positive: str = ""
+    file: LabelFileSettings | None = None
+    hold: DurationMs | None = None
     meaning: str = ""
+
+    @property
+    def words(self) -> str:
+        """What 1 means, or at least what the label is made of."""
+        return self.meaning or self.column or self.expression or "in an interval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +127,34 @@ class SplitSettings:
     """How train and test rows are kept apart. Rows of a series are never drawn at random.
 
     Attributes:
-        by: file, time or group.
+        by: file, time, group, or stratified (at random, with the label's shares kept).
         train: By file: the files to train on.
         test: By file: the files to test on.
-        files: By time and by group: all files.
+        files: Otherwise: all files.
         at: By time: rows from here on are for the test.
         test_entities: By group: the entities to test on.
+        test_share: Stratified: the share of the rows to test on.
+        seed: Stratified: of the draw.
+        embargo: How much time is left out between train and the rest, by time and in cross-validation; what a score
+            looks back unless told.
+        force: Stratified: draw rows of a series all the same.
     """
 
-    by: Literal["file", "time", "group"]
+    by: Literal["file", "time", "group", "stratified"]
     train: list[FilePath] = field(default_factory=list)
     test: list[FilePath] = field(default_factory=list)
     files: list[FilePath] = field(default_factory=list)
     at: str = ""
     test_entities: list[str] = field(default_factory=list)
+    test_share: float = 0.3
+    seed: int = 1
+    embargo: DurationMs | None = None
+    force: bool = False
+
+    @property
+    def all_files(self) -> list[str]:
+        """Every file of the data set."""
+        return [*self.train, *self.test, *self.files]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +201,13 @@ class DatasetSettings:
         model_version: A number that only rises.
         kind: The kind of entity that the model scores.
         metrics: By name.
+        rows: ``independent`` rows, such as web sessions, are each an entity of its own.
+        long: Given where files hold one reading a row; otherwise a row holds one of each metric.
         time: The time of a row.
         entity: The entity that all rows are about.
-        entity_column: The column that says it, instead.
+        entity_column: The column that says it, instead. Independent rows with the same one are kept together.
         label: What the model learns.
+        task: Whether the label is 0 or 1, or anything between; ``auto`` takes what the values say.
         split: How train and test are kept apart.
         features: What is computed of every metric.
         training: How the model is trained.
@@ -142,6 +222,9 @@ class DatasetSettings:
     label: LabelSettings
     split: SplitSettings
     model_version: int = 1
+    rows: Literal["series", "independent"] = "series"
+    long: LongSettings | None = None
+    task: Literal["auto", "binary", "regression"] = "auto"
     time: TimeSettings = field(default_factory=TimeSettings)
     entity: str = ""
     entity_column: str = ""
@@ -154,18 +237,37 @@ class DatasetSettings:
         """Return the same data set with these of its metrics, in this order."""
         return replace(self, metrics={name: self.metrics[name] for name in names})
 
+    @property
+    def is_independent(self) -> bool:
+        """Whether rows have nothing to do with each other."""
+        return self.rows == "independent"
+
+    @property
+    def look_back_ms(self) -> int:
+        """How long before a score the oldest reading may lie that it was made of."""
+        return max(self.features.windows, default=0) + self.lateness
+
+    @property
+    def embargo_ms(self) -> int:
+        """How much time is left out between train and the rest."""
+        if self.split.embargo is not None:
+            return self.split.embargo
+        return 0 if self.is_independent else self.look_back_ms
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
     """The rows of one split.
 
     Attributes:
-        wide: The readings of the rows, in order of time.
-        label: Shape (N,).
+        wide: The readings of the rows, in order of time; a categorical metric is its code, from 0 on.
+        label: From 0 to 1. Shape (N,).
+        group: Which of independent rows belong together, None where each stands alone. Shape (N,).
     """
 
     wide: Wide
     label: NDArray[np.float32]
+    group: NDArray[np.int32] | None = None
 
 
 def load_dataset(path: Path) -> DatasetSettings:
@@ -177,90 +279,29 @@ def load_dataset(path: Path) -> DatasetSettings:
     reader = Reader(path)
     settings = reader.read(DatasetSettings)
     if settings is not None:
+        settings = _with_defaults(settings, reader)
         _check(settings, reader)
     if settings is None or reader.problems:
         raise SettingsError(reader.messages())
     return settings
 
 
-def read_parts(settings: DatasetSettings) -> tuple[Part, Part]:
-    """Return the train and the test rows.
-
-    Raises:
-        DataError: A file or a column is not what the description says, or a part is empty.
-    """
-    split = settings.split
-    if split.by == "file":
-        return _read(settings, split.train, "split.train"), _read(settings, split.test, "split.test")
-    whole = _read(settings, split.files, "split.files")
-    if split.by == "time":
-        test = whole.wide.time_ms >= _cut_ms(settings)
-    else:
-        wanted = [place for place, name in enumerate(whole.wide.entities) if name in split.test_entities]
-        test = np.isin(whole.wide.entity, wanted)
-    return _where(whole, ~test, "before the split"), _where(whole, test, "after the split")
-
-
-def _read(settings: DatasetSettings, files: Sequence[str], where: str) -> Part:
-    parts = [_read_file(settings, Path(file)) for file in files]
-    if len(parts) == 1:
-        return parts[0]
-    names = sorted({name for part in parts for name in part.wide.entities})
-    place = {name: index for index, name in enumerate(names)}
-    entity = np.concatenate(
-        [np.array([place[name] for name in p.wide.entities], np.int32)[p.wide.entity] for p in parts]
-    )
-    time_ms = np.concatenate([part.wide.time_ms for part in parts])
-    values = np.concatenate([part.wide.values for part in parts])
-    label = np.concatenate([part.label for part in parts])
-    order = np.argsort(time_ms, kind="stable")
-    keys = np.stack([entity.astype(np.int64), time_ms], axis=1)
-    if len(np.unique(keys, axis=0)) < sum(len(np.unique(_keys(part), axis=0)) for part in parts):
-        raise DataError(f"{where}: two of the files hold the same entity at the same time")
-    wide = Wide(entities=names, entity=entity[order], time_ms=time_ms[order], values=values[order], order=order)
-    return Part(wide=wide, label=label[order])
-
-
-def _keys(part: Part) -> NDArray[np.int64]:
-    return np.stack([part.wide.entity.astype(np.int64), part.wide.time_ms], axis=1)
-
-
-def _read_file(settings: DatasetSettings, path: Path) -> Part:
-    wide, table = read_wide(
-        path,
-        list(settings.metrics),
-        columns={name: metric.column for name, metric in settings.metrics.items() if metric.column},
-        time_column=settings.time.column,
-        entity=settings.entity,
-        entity_column=settings.entity_column,
-        zone=ZoneInfo(settings.time.zone),
-    )
-    label = table.numbers(settings.label.column)
-    wrong = ~np.isin(label, (0.0, 1.0))
-    if wrong.any():
-        place = int(np.flatnonzero(wrong)[0])
-        raise DataError(
-            f"{path}:{table.lines[place]}: label `{settings.label.column}` is `{label[place]:g}`; a label is 0 or 1"
-        )
-    return Part(wide=wide, label=label[wide.order].astype(np.float32))
-
-
-def _where(part: Part, keep: NDArray[np.bool_], where: str) -> Part:
-    if not keep.any():
-        raise DataError(f"no row is {where}")
-    wide = part.wide
-    kept = Wide(
-        entities=wide.entities,
-        entity=wide.entity[keep],
-        time_ms=wide.time_ms[keep],
-        values=wide.values[keep],
-        order=wide.order[keep],
-    )
-    return Part(wide=kept, label=part.label[keep])
-
-
-def _cut_ms(settings: DatasetSettings) -> int:
-    return parse_time_ms(settings.split.at, ZoneInfo(settings.time.zone))
+def _with_defaults(settings: DatasetSettings, reader: Reader) -> DatasetSettings:
+    """Return the settings with what follows from others."""
+    alone = plain_column(settings.label.expression)
+    if alone and not settings.label.column:
+        settings = replace(settings, label=replace(settings.label, column=alone, expression=""))
+    if settings.is_independent:
+        # one reading a row: a second window or statistic would be the same number
+        features = settings.features
+        if not reader.has("features.windows"):
+            features = replace(features, windows=[BUCKETS * settings.score_every])
+        if not reader.has("features.statistics"):
+            features = replace(features, statistics=["last"])
+        return replace(settings, features=features)
+    if settings.long and not settings.entity and not settings.entity_column:
+        return replace(settings, entity_column="entity")
+    return settings
 
 
 def _check(settings: DatasetSettings, reader: Reader) -> None:
@@ -270,8 +311,12 @@ def _check(settings: DatasetSettings, reader: Reader) -> None:
         if metric.unit not in UNITS:
             advice = did_you_mean(metric.unit, sorted(UNITS))
             reader.report_at(f"metrics.{name}.unit", f"`{metric.unit}` is no SenML unit; {advice}")
-    if bool(settings.entity) == bool(settings.entity_column):
-        reader.report_at("entity", "either `entity: NAME` or `entity_column: COLUMN`")
+        if metric.categories and metric.unit != "1":
+            reader.report_at(f"metrics.{name}.unit", f"categories have no unit, not `{metric.unit}`")
+        if len(set(metric.categories)) < len(metric.categories) and metric.categories != "auto":
+            reader.report_at(f"metrics.{name}.categories", "one of them stands twice")
+    _check_rows(settings, reader)
+    _check_label(settings, reader)
     try:
         ZoneInfo(settings.time.zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -286,7 +331,53 @@ def _check(settings: DatasetSettings, reader: Reader) -> None:
     ):
         if not right:
             reader.report_at(f"training.{name}", f"out of range: {getattr(training, name)}")
-    _check_split(settings.split, reader)
+    _check_split(settings, reader)
+
+
+def _check_rows(settings: DatasetSettings, reader: Reader) -> None:
+    databases = [is_database(Path(file)) for file in settings.split.all_files]
+    if any(databases):
+        if not all(databases):
+            reader.report_at("split", "either databases of agents or other files, not both")
+        for name in ("entity", "entity_column", "long", "time.column"):
+            if reader.has(name):
+                reader.report_at(name, "an agent's database says that itself; leave it out")
+        if settings.is_independent:
+            reader.report_at("rows", "the readings of a database are series")
+    elif settings.is_independent:
+        if settings.entity:
+            reader.report_at("entity", "independent rows are each an entity of its own; leave it out")
+        if settings.long:
+            reader.report_at("long", "readings one a row are no independent rows")
+    elif bool(settings.entity) == bool(settings.entity_column):
+        reader.report_at("entity", "either `entity: NAME` or `entity_column: COLUMN`, or `rows: independent`")
+
+
+def _check_label(settings: DatasetSettings, reader: Reader) -> None:
+    label, file = settings.label, settings.label.file
+    named, interval = bool(label.column or label.expression), bool(file and file.begin)
+    needs = "`column: NAME`, or an expression of columns such as `label: count / 3`"
+    problems = [
+        (bool(label.column and label.expression), "label.expression", "either `column` or `expression`"),
+        (not named and not interval, "label", needs),
+        (bool(label.positive) and not label.column, "label.positive", "goes with `column`"),
+    ]
+    if file:
+        no_time = "independent rows have no time at which a label could hold"
+        problems += [
+            (bool(file.begin) != bool(file.end), "label.file", "`begin` and `end` go together"),
+            (interval and bool(file.time), "label.file.time", "either `time`, or `begin` and `end`"),
+            (not Path(file.path).is_file(), "label.file.path", f"no file `{file.path}`"),
+            (settings.is_independent, "label.file", no_time),
+        ]
+    for wrong, where, text in problems:
+        if wrong:
+            reader.report_at(where, text)
+    try:
+        if label.expression and not parse_expression(label.expression).names:
+            reader.report_at("label.expression", f"`{label.expression}` has no column in it")
+    except ExpressionError as error:
+        reader.report_at("label.expression", str(error))
 
 
 def _check_features(settings: DatasetSettings, reader: Reader) -> None:
@@ -302,16 +393,39 @@ def _check_features(settings: DatasetSettings, reader: Reader) -> None:
         reader.report_at("score_every", "must be at least 1ms")
     if not settings.features.statistics:
         reader.report_at("features.statistics", "at least one of " + ", ".join(_STATISTICS))
+    if settings.is_independent and (len(windows) > 1 or settings.features.statistics != ["last"]):
+        reader.report_at("features", "an independent row has one reading a metric: one window, and `last` only")
 
 
-def _check_split(split: SplitSettings, reader: Reader) -> None:
-    needed = {"file": ("train", "test"), "time": ("files", "at"), "group": ("files", "test_entities")}[split.by]
+def _check_split(settings: DatasetSettings, reader: Reader) -> None:
+    split = settings.split
+    needed = _SPLIT_NEEDS[split.by]
     for name in ("train", "test", "files", "at", "test_entities"):
         given = bool(getattr(split, name))
         if name in needed and not given:
             reader.report_at(f"split.{name}", f"missing; a split by {split.by} needs {' and '.join(needed)}")
         if name not in needed and given:
             reader.report_at(f"split.{name}", f"a split by {split.by} has {' and '.join(needed)} only")
+    alone, drawn = settings.is_independent, split.by == "stratified"
+    no_time = "independent rows have no time unless `time.column` says it"
+    no_groups = "independent rows have no groups unless `entity_column` says them"
+    problems = [
+        (drawn and not alone and not split.force, "by", NEIGHBOURS),
+        (not 0 < split.test_share < 1, "test_share", f"between 0 and 1, not {split.test_share:g}"),
+        (alone and split.by == "time" and not settings.time.column, "by", no_time),
+        (alone and split.by == "group" and not settings.entity_column, "by", no_groups),
+    ]
+    problems += [
+        (not drawn and reader.has(f"split.{name}"), name, f"a split by {split.by} draws nothing")
+        for name in ("test_share", "seed", "force")
+    ]
+    for wrong, where, text in problems:
+        if wrong:
+            reader.report_at(f"split.{where}", text)
+    _check_files(split, reader)
+
+
+def _check_files(split: SplitSettings, reader: Reader) -> None:
     for name in ("train", "test", "files"):
         for file in getattr(split, name):
             if not Path(file).is_file():

@@ -6,8 +6,9 @@ from attwin.core.errors import DataError
 from attwin.core.manifest import Figures
 from attwin.wiring.models import load_bundle
 from attwin.wiring.offline import score_rows
-from attwin_converter.dataset import DatasetSettings, read_parts
+from attwin_converter.dataset import DatasetSettings
 from attwin_converter.measure import figures_of
+from attwin_converter.parts import read_parts
 
 
 def evaluate(bundle_file: Path, settings: DatasetSettings) -> tuple[Figures, str]:

@@ -29,9 +29,10 @@ from attwin.core.quantise import Quantisation
 from attwin.wiring.models import load_model, pack_arrays, write_bundle
 from attwin.wiring.offline import NoScorer, score_rows
 from attwin_converter import keras_worker as names
-from attwin_converter.dataset import DatasetSettings, Part, read_parts
+from attwin_converter.dataset import DatasetSettings, Part
 from attwin_converter.golden import golden_of
 from attwin_converter.measure import figures_of
+from attwin_converter.parts import read_parts
 from attwin_converter.worker import run_worker
 
 _LEAST_ROWS = 50
@@ -202,7 +203,7 @@ def _draft(settings: DatasetSettings) -> Manifest:
         before=None,
         after=None,
         limits=Limits(latency_us=_LATENCY_US, file_bytes=_FILE_BYTES),
-        label=settings.label.meaning or settings.label.column,
+        label=settings.label.words,
     )
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from attwin.adapters.bundle_zip import read_bundle
 from attwin.core.errors import DataError, SettingsError
 from attwin_converter import worker
-from attwin_converter.dataset import load_dataset, read_parts
+from attwin_converter.dataset import load_dataset
 from attwin_converter.measure import auc, figures_of
+from attwin_converter.parts import read_parts
 from attwin_converter.worker import WorkerError, run_worker
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,7 @@ def test_the_occupancy_model_is_worth_its_figures(tmp_path: Path) -> None:
 def test_a_small_data_set_split_by_time_gives_a_bundle_that_verifies(tmp_path: Path) -> None:
     """From CSV to a bundle that proves itself; masks mean something: without its metric the score is unsure."""
     small_csv(tmp_path)
-    path = dataset(tmp_path, split="{by: time, files: [data.csv], at: '1970-01-01 02:00:00'}")
+    path = dataset(tmp_path, split="{by: time, files: [data.csv], at: '1970-01-01 02:00:00', embargo: 0}")
     out = tmp_path / "small.zip"
 
     done = convert("train", str(path), "--out", str(out))
@@ -116,7 +117,12 @@ def test_a_small_data_set_split_by_time_gives_a_bundle_that_verifies(tmp_path: P
 @pytest.mark.parametrize(
     ("split", "entity", "message"),
     [
-        pytest.param("{by: random}", "entity: r", "split.by: one of file, time, group, not `random`", id="random rows"),
+        pytest.param(
+            "{by: random}",
+            "entity: r",
+            "split.by: one of file, time, group, stratified, not `random`",
+            id="random rows",
+        ),
         pytest.param(
             "{by: file, train: [data.csv]}", "entity: r", "a split by file needs train and test", id="no test"
         ),
@@ -143,7 +149,8 @@ def test_a_wrong_description_is_refused(tmp_path: Path, split: str, entity: str,
     ("old", "new", "message"),
     [
         pytest.param(",1\n", ",2\n", "label `busy` is `2`; a label is 0 or 1", id="three classes"),
-        pytest.param(",0\n", ",yes\n", "holds `yes`, which is no number", id="text"),
+        pytest.param(",0\n", ",maybe\n", "holds `maybe`, which is no number; a label is 0 or 1", id="text"),
+        pytest.param(",0\n", ",\n", "label `busy` has no value", id="no label"),
         pytest.param("level,noise", "level,sound", "no column `noise`", id="missing column"),
     ],
 )
@@ -160,7 +167,7 @@ def test_wrong_data_is_refused(tmp_path: Path, old: str, new: str, message: str)
 def test_twelve_rows_are_too_few(tmp_path: Path) -> None:
     """A model is not made of nothing."""
     small_csv(tmp_path, rows=20)
-    path = dataset(tmp_path, split="{by: time, files: [data.csv], at: '1970-01-01 00:12:00'}")
+    path = dataset(tmp_path, split="{by: time, files: [data.csv], at: '1970-01-01 00:12:00', embargo: 0}")
 
     done = convert("train", str(path), "--out", str(tmp_path / "o.zip"))
 

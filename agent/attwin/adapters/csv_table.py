@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from attwin.core.errors import DataError
 
 _MISSING = frozenset(("", "na", "nan", "null", "none", "n/a", "?"))
+_BOOLEANS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 _DELIMITERS = ",;\t"
 _FIRST_MS_NUMBER = 1e11
 """A numeric time from here on is in milliseconds: in seconds it would be after the year 5138."""
@@ -57,19 +58,19 @@ class Table:
         return [row[place].strip() for row in self.rows]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a column as numbers; what is missing is NaN.
+        """Return a column as numbers, true and yes as 1, false and no as 0; what is missing is NaN.
 
         Raises:
-            DataError: A cell is neither a number nor empty.
+            DataError: A cell is none of these, and not empty.
         """
         texts = self.texts(name)
-        try:
-            return np.array([np.nan if t.lower() in _MISSING else _finite(t) for t in texts])
-        except ValueError:
-            place = next(i for i, t in enumerate(texts) if t.lower() not in _MISSING and not _is_number(t))
-            raise DataError(
-                f"{self.path}:{self.lines[place]}: column `{name}` holds `{texts[place][:40]}`, which is no number"
-            ) from None
+        found = numbers_of(texts)
+        if found is not None:
+            return found
+        place = next(i for i, text in enumerate(texts) if numbers_of([text]) is None)
+        raise DataError(
+            f"{self.path}:{self.lines[place]}: column `{name}` holds `{texts[place][:40]}`, which is no number"
+        )
 
     def is_numeric(self, name: str) -> bool:
         """Return whether a column holds numbers and nothing else but missing cells."""
@@ -133,6 +134,26 @@ def find_time_column(names: Sequence[str]) -> str | None:
     """Return the column that is called as times are called, if any."""
     usual = ("time", "date", "timestamp", "datetime", "ts")
     return next((name for word in usual for name in names if plain_name(name) == word), None)
+
+
+def numbers_of(texts: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return cells as numbers, true and yes as 1, false and no as 0, missing ones as NaN; None if one is no number."""
+    try:
+        return np.array([_cell(text) for text in texts], np.float64)
+    except ValueError:
+        return None
+
+
+def is_missing(text: str) -> bool:
+    """Return whether a cell says that there is nothing."""
+    return text.lower() in _MISSING
+
+
+def _cell(text: str) -> float:
+    word = text.lower()
+    if word in _MISSING:
+        return math.nan
+    return _BOOLEANS[word] if word in _BOOLEANS else _finite(text)
 
 
 def _finite(text: str) -> float:

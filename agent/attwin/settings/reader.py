@@ -78,7 +78,7 @@ class Reader:
         if origin is Annotated:
             return self._annotated(arguments[1], node, where)
         if origin in (Union, types.UnionType):
-            return self._value(next(a for a in arguments if a is not type(None)), node, where)
+            return self._value(_member(arguments, node), node, where)
         if origin is Literal:
             return self._literal(arguments, node, where)
         if origin is dict:
@@ -145,6 +145,9 @@ class Reader:
 
     def _dataclass(self, cls: Any, node: Node, where: str) -> Any:  # noqa: ANN401 -- a dataclass and its instance
         given = node.value
+        # a class may name the field that a plain text stands for
+        if isinstance(given, str) and hasattr(cls, "SHORT_FORM"):
+            given = {cls.SHORT_FORM: node}
         if not isinstance(given, dict):
             return self._wrong(node, where, "a mapping")
         hints = get_type_hints(cls, include_extras=True)
@@ -197,6 +200,13 @@ _PARSERS = {
     DurationMark: (parse_duration, "a duration such as 5s or 2m"),
     SizeMark: (parse_size, "a size such as 500MB or 2GB"),
 }
+
+
+def _member(arguments: tuple[Any, ...], node: Node) -> Any:  # noqa: ANN401 -- a type
+    """Return the member of a union that a value is read as: a list as a list, anything else as the first other one."""
+    members = [argument for argument in arguments if argument is not type(None)]
+    is_list = isinstance(node.value, list)
+    return next((member for member in members if (get_origin(member) is list) == is_list), members[0])
 
 
 def did_you_mean(word: str, known: Mapping[str, object] | list[str]) -> str:

@@ -8,7 +8,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from attwin.adapters.csv_table import Table, find_time_column, parse_time_ms, read_table
+from attwin.adapters.csv_table import (
+    Table,
+    find_time_column,
+    is_missing,
+    numbers_of,
+    parse_time_ms,
+    read_table,
+)
 from attwin.core.errors import DataError
 from attwin.core.manifest import Manifest
 from attwin.core.types import readings
@@ -16,7 +23,7 @@ from attwin.ports import Scorer
 from attwin.runtime.selftest import twin_of
 from attwin.runtime.twin import Scores
 
-__all__ = ["Table", "find_time_column", "parse_time_ms", "read_table"]
+__all__ = ["Table", "find_time_column", "is_missing", "numbers_of", "parse_time_ms", "read_table"]
 
 _ROWS_A_BATCH = 2_000
 _FAR_MS = 1 << 43
