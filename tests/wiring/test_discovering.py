@@ -162,6 +162,15 @@ def encoded(messages: list[Message]) -> list[tuple[str, bytes]]:
             id="thin-edge devices and services",
         ),
         pytest.param(
+            [("homeassistant/sensor/kitchen/state", 21.5), ("homeassistant/binary_sensor/door/state", "on")],
+            2,
+            {"state"},
+            id="Home Assistant states",
+        ),
+        pytest.param([("shellies/plug1/relay/0/power", "3")], 1, {"power"}, id="a part of a thing"),
+        pytest.param([("ha/sensor/kitchen/state", {"value": 3})], 1, {"state"}, id="an object as a state"),
+        pytest.param([("tele/plug/SENSOR", {"ENERGY": {"Power": 3}})], 1, {"energy_power"}, id="Tasmota"),
+        pytest.param(
             [("machine/a/co2", "7"), ("spBv1.0/plant/NDEATH/n", "")], 1, {"co2", "value"}, id="a name that is taken"
         ),
     ],
@@ -180,7 +189,18 @@ def test_what_was_seen_is_read_by_what_is_proposed(
     assert metrics == names
 
 
-LEVELS = st.sampled_from(["a", "b", "state", "co2", "temp", "1"])
+def test_what_is_guessed_or_skipped_is_said() -> None:
+    """Beside the source, and below all of them."""
+    wire = encoded([("s/lab/co2", "1"), ("homeassistant/sensor/x/config", {"x": 1}), ("attwin/g/health", {"x": 1})])
+
+    text = propose(wire, gateway="g", broker="mqtt://127.0.0.1:1883")
+
+    assert "guessed from one topic: check which level is the entity" in text
+    assert "#   attwin/#, what agents publish: 1 message\n" in text
+    assert "#   homeassistant/.../config, what Home Assistant discovers devices by: 1 message\n" in text
+
+
+LEVELS = st.sampled_from(["a", "b", "state", "co2", "temp", "1", "sensor", "relay", "badges", "homeassistant"])
 PAYLOADS = st.one_of(
     st.sampled_from(["1", "2.5", "true", "ON", "open", "x", "", "1,2", "a;1", f"{T_S},3", "co2,4\nnoise,5", "[1, 2]"]),
     st.dictionaries(

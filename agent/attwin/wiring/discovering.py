@@ -13,7 +13,7 @@ from attwin.adapters.mqtt_watcher import Watcher
 from attwin.core.catalogue import Catalogue, Kind
 from attwin.core.clean import Recent
 from attwin.core.deliveries import Deliveries
-from attwin.core.discover import discover, kinds_of
+from attwin.core.discover import discover, kinds_of, skipped_as
 from attwin.core.errors import DataError
 from attwin.core.found import FoundMetric, FoundSource
 from attwin.core.outgoing import base_topic
@@ -111,9 +111,13 @@ def propose(messages: Sequence[tuple[str, bytes]], *, gateway: str, broker: str)
             f"    kind: {machine}",
             "    payload: {format: sparkplug, values: {value: 'Name/Of/The/Metric'}}",
         ]
+    skipped = Counter(what for topic, _ in messages if (what := skipped_as(topic)))
+    if skipped:
+        lines += ["", "# Skipped, as no readings of sensors:"]
+        lines += [f"#   {what}: {_of(count, 'message')}" for what, count in sorted(skipped.items())]
     if strange:
         lines += ["", "# Not recognised:"]
-        lines += [f"#   {topic!r}: {count} messages" for topic, count in sorted(strange.items())[:20]]
+        lines += [f"#   {topic!r}: {_of(count, 'message')}" for topic, count in sorted(strange.items())[:20]]
     lines += ["", "rules: []", "# - name: too-high", f"#   kind: {sources[0].kind if sources else machine}"]
     first = next(iter(sources[0].metrics.values())).name if sources else "value"
     lines += [f"#   when: {{metric: {first}, above: 100, clear_below: 90}}", "#   for: 5m", ""]
@@ -168,19 +172,31 @@ def write_new(path: Path, text: str, *, force: bool) -> None:
 
 def _metric_line(metric: FoundMetric) -> str:
     seen = f"{metric.low:g}" if metric.low == metric.high else f"{metric.low:g} to {metric.high:g}"
-    readings = "1 reading" if metric.count == 1 else f"{metric.count} readings"
-    return f"      {_flow(metric.name)}: {{unit: {_flow(metric.unit)}}}   # {seen} in {readings}; add min, max, every"
+    remark = f"{seen} in {_of(metric.count, 'reading')}; add min, max, every"
+    return f"      {_flow(metric.name)}: {{unit: {_flow(metric.unit)}}}   # {remark}"
 
 
 def _source_lines(source: FoundSource) -> list[str]:
-    topics = "1 topic" if source.topics == 1 else f"{source.topics} topics"
+    seen = f"{_of(source.topics, 'topic')}, {_of(source.messages, 'message')}"
+    remarks = [
+        f"{seen}; if entities are people or devices, add `identifiers: [entity]`",
+        "guessed from one topic: check which level is the entity" if source.is_guess else "",
+        "several topics say the same entity and metric: check which level is the entity"
+        if source.has_namesakes
+        else "",
+        "`+` may name people; as {person} it can be one of the `identifiers`" if source.leaves_out_people else "",
+    ]
     lines = [
-        f"  # {topics}, {source.messages} messages; if entities are people or devices, add `identifiers: [entity]`",
+        *(f"  # {remark}" for remark in remarks if remark),
         f"  - topic: {_flow(source.topic)}",
         f"    kind: {_flow(source.kind)}",
     ]
     said = {"entity": source.entity, "metric": source.metric, "payload": source.payload}
     return [*lines, *(f"    {name}: {_flow(given)}" for name, given in said.items() if given)]
+
+
+def _of(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def _flow(value: object) -> str:
