@@ -200,6 +200,13 @@ def test_what_is_guessed_or_skipped_is_said() -> None:
     assert "#   homeassistant/.../config, what Home Assistant discovers devices by: 1 message\n" in text
 
 
+def test_messages_without_a_reading_are_told(tmp_path: Path) -> None:
+    """A configuration that finds nothing in a message says so before the agent runs."""
+    settings = proposed(tmp_path, encoded([("air/lab", {"co2": 700}), ("air/hall", {"co2": 700})]))
+
+    assert rehearse(settings, [("air/lab", b'{"CO2": 700}')], now_ms=NOW_MS) == (0, {"no_reading": 1})
+
+
 LEVELS = st.sampled_from(["a", "b", "state", "co2", "temp", "1", "sensor", "relay", "badges", "homeassistant"])
 PAYLOADS = st.one_of(
     st.sampled_from(["1", "2.5", "true", "ON", "open", "x", "", "1,2", "a;1", f"{T_S},3", "co2,4\nnoise,5", "[1, 2]"]),

@@ -17,6 +17,7 @@ from attwin.core.discover import discover, kinds_of, skipped_as
 from attwin.core.errors import DataError
 from attwin.core.found import FoundMetric, FoundSource
 from attwin.core.outgoing import base_topic
+from attwin.core.types import EmptyReason
 from attwin.ports import Messages
 from attwin.settings.model import Settings
 from attwin.wiring.models import metrics_of
@@ -152,6 +153,8 @@ def rehearse(settings: Settings, messages: Sequence[tuple[str, bytes]], *, now_m
         rejected["duplicate"] += int(repeated.sum())
         for reject in found.rejects:
             rejected[reject.reason] += reject.count
+        for (_, name, reason), count in found.counts.items():
+            rejected[reason] += count if name == "messages_empty" and reason == EmptyReason.NO_READING else 0
     return readings, +rejected
 
 
