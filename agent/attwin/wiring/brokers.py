@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from attwin.adapters.mqtt_link import BrokerAddress
 from attwin.adapters.mqtt_probe import BrokerLimits, probe_broker
-from attwin.core.errors import LinkDownError, SettingsError
+from attwin.core.errors import DataError, LinkDownError, SettingsError
 from attwin.core.outgoing import base_topic
 from attwin.settings.model import BrokerSettings, Settings
 
@@ -53,6 +53,24 @@ def address_of(settings: BrokerSettings, client_id: str) -> BrokerAddress:
         keepalive_s=max(1, settings.keepalive // 1000),
         inflight=settings.inflight,
     )
+
+
+def broker_given(url: str, *, username: str = "", password_file: str = "", ca_file: str = "") -> BrokerSettings:
+    """Return a broker that options name, as a configuration would.
+
+    Raises:
+        DataError: The address is none.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good and "://" not in url:
+        raise DataError(f"--broker has no scheme: put mqtt:// in front, mqtt://{url}, or mqtts:// for TLS")
+    if not good:
+        raise DataError(f"--broker is mqtt://host:port, or mqtts://host:port for TLS, not `{url}`")
+    return BrokerSettings(url=url, username=username, password_file=password_file, ca_file=ca_file)
 
 
 def check_broker(settings: Settings) -> list[Finding]:

@@ -116,6 +116,8 @@ def play(
         DataError: The broker's address or the topic is not one.
         LinkDownError: The broker cannot be reached.
     """
+    if "://" not in broker.url:
+        raise DataError(f"--broker has no scheme: put mqtt:// in front, mqtt://{broker.url}")
     try:
         parts = urlsplit(broker.url)
         host, port = parts.hostname, _PORTS[parts.scheme] if parts.port is None else parts.port
