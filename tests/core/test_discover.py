@@ -155,3 +155,22 @@ def test_home_assistant_states_are_found_and_its_discovery_is_skipped() -> None:
     }
     assert strange == {"homeassistant/status": 1}
     assert "discovers" in skipped_as("homeassistant/sensor/kitchen/config")
+
+
+def test_sources_of_the_same_entities_share_a_kind_that_is_none_of_their_names() -> None:
+    """CO2 of a room is no badge. Sources of others keep their names, and a sort of sensor is a better one."""
+    found, _ = discover(
+        [
+            ("badges/alice/lab/presence", b"1"),
+            ("sensors/lab/co2", b"700"),
+            ("csv/hall", b"1780000000,1,2"),
+            ("ha/binary_sensor/door/state", b"on"),
+        ]
+    )
+
+    assert {source.topic: source.kind for source in found} == {
+        "badges/+/{entity}/{metric}": "thing",
+        "sensors/{entity}/{metric}": "thing",
+        "csv/{entity}": "csv",
+        "ha/binary_sensor/{entity}/state": "binary_sensor",
+    }

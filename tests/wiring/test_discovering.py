@@ -233,6 +233,16 @@ def test_a_broker_without_a_scheme_is_told_what_to_put_in_front(given: str) -> N
         broker_given(given)
 
 
+def test_shared_kinds_and_several_kinds_are_explained() -> None:
+    """An entity that two kinds claim would be rejected from one of them."""
+    wire = encoded([("badges/x/lab/presence", "1"), ("sensors/lab/co2", "700"), ("csv/hall", f"{T_S},1,2")])
+
+    text = propose(wire, gateway="g", broker=BROKER, zone="UTC")
+
+    assert "  # An entity id is the same entity in all topics, and of one kind." in text
+    assert "tell of the same entities: call this what those are\n  thing:\n" in text
+
+
 LEVELS = st.sampled_from(["a", "b", "state", "co2", "temp", "1", "sensor", "relay", "badges", "homeassistant"])
 PAYLOADS = st.one_of(
     st.sampled_from(["1", "2.5", "true", "ON", "open", "x", "", "1,2", "a;1", f"{T_S},3", "co2,4\nnoise,5", "[1, 2]"]),

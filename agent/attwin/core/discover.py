@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from attwin.core.found import FoundMetric, FoundSource, source_of
+from attwin.core.found import ANY_KIND, FoundMetric, FoundSource, source_of
 from attwin.core.samples import Sample, sample_of
 
 _SPARKPLUG = "spBv1.0"
@@ -138,7 +138,10 @@ def _part(source: FoundSource, place: int, text: str) -> FoundSource:
 
 
 def _name_kinds(found: Sequence[FoundSource]) -> None:
-    """Give sources that share an entity one kind, and others kinds of different names."""
+    """Give sources that share an entity one kind, and others kinds of different names.
+
+    One kind of sources with different names has none of theirs.
+    """
     families: list[list[FoundSource]] = []
     for source in found:
         mine = [family for family in families if any(source.entities & other.entities for other in family)]
@@ -146,7 +149,8 @@ def _name_kinds(found: Sequence[FoundSource]) -> None:
         families.append([*(other for family in mine for other in family), source])
     used: set[str] = set()
     for family in families:
-        name = min((source.kind for source in family), key=len)
+        names = {source.kind for source in family}
+        name = names.pop() if len(names) == 1 else ANY_KIND
         free = next(n for n in (name, *(f"{name}{number}" for number in range(2, 1000))) if n not in used)
         used.add(free)
         for source in family:

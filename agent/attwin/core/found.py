@@ -4,7 +4,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from attwin.core.levels import ONE_ENTITY, Places, are_measures, columns_of, may_be_person, places_of, usual_unit
+from attwin.core.levels import (
+    ONE_ENTITY,
+    Places,
+    are_measures,
+    columns_of,
+    is_sort_name,
+    may_be_person,
+    places_of,
+    usual_unit,
+)
 from attwin.core.samples import Fields, Sample, is_iso, is_number, is_time, number_in, numbers_of, word_number
 from attwin.core.topics import is_id, quote_id
 from attwin.core.units import UNITS
@@ -21,6 +30,8 @@ _EITHER = frozenset(_ENTITY_FIELDS) & frozenset(_METRIC_FIELDS)
 """Fields that hold either; what they hold decides."""
 _WEAK_NAMES = frozenset(("name", "id"))
 """Fields that say the entity where the topic cannot."""
+ANY_KIND = "thing"
+"""A kind for which nothing has a name."""
 _MS_SINCE, _S_SINCE = 1e11, 1e9
 """Numbers of milliseconds since 1970, and of seconds, are larger."""
 _THIN_EDGE_DEVICE, _THIN_EDGE_CHILD = 2, 4
@@ -285,9 +296,10 @@ def _senml(seen: Sequence[Sample]) -> FoundSource:
 
 def _new(seen: Sequence[Sample], places: Places, form: str, payload: dict[str, object]) -> FoundSource:
     fixed = ONE_ENTITY if places.entity < 0 and "entity" not in payload and not _has_entity_column(payload) else ""
+    template = places.template(seen)
     return FoundSource(
-        topic=places.template(seen),
-        kind=_kind_of(seen),
+        topic=template,
+        kind=_kind_of(template),
         form=form,
         payload=payload,
         seen=seen,
@@ -366,6 +378,9 @@ def _plain(name: str) -> str:
     return re.sub(r"\W+", "_", name).strip("_").lower()[:64]
 
 
-def _kind_of(seen: Sequence[Sample]) -> str:
-    name = _plain(seen[0].levels[0])
-    return name if name and is_id(name) else "thing"
+def _kind_of(template: str) -> str:
+    """Return a name for the entities of some topics: the fixed text before them that is their sort, else the first."""
+    levels = template.split("/")
+    before = levels[levels.index("{entity}") - 1] if "{entity}" in levels else ""
+    name = _plain(before if is_sort_name(before) else levels[0])
+    return name if name and is_id(name) else ANY_KIND

@@ -139,6 +139,11 @@ def are_measures(names: Iterable[str]) -> bool:
     return any(part in name.lower() for name in names for part, _ in _USUAL_UNITS)
 
 
+def is_sort_name(text: str) -> bool:
+    """Return whether a text says what sort of thing entities are."""
+    return text.lower() in _SORTS
+
+
 def usual_unit(name: str) -> str:
     """Return a guess of the unit of a metric."""
     return next((unit for part, unit in _USUAL_UNITS if part in name), "1")

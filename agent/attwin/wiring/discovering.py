@@ -17,7 +17,7 @@ from attwin.core.clean import Recent
 from attwin.core.deliveries import Deliveries
 from attwin.core.discover import discover, kinds_of, skipped_as
 from attwin.core.errors import DataError
-from attwin.core.found import FoundMetric, FoundSource
+from attwin.core.found import ANY_KIND, FoundMetric, FoundSource
 from attwin.core.outgoing import base_topic
 from attwin.core.types import EmptyReason
 from attwin.ports import Messages
@@ -96,7 +96,13 @@ def propose(messages: Sequence[tuple[str, bytes]], *, gateway: str, broker: Brok
         "",
         "kinds:",
     ]
+    if len(kinds) > 1:
+        lines += ["  # An entity id is the same entity in all topics, and of one kind: sources that may name the same"]
+        lines += ["  # entities need one kind, also where none of them was seen in both."]
     for kind, metrics in kinds.items():
+        topics = [source.topic for source in sources if source.kind == kind]
+        if kind.startswith(ANY_KIND) and len(topics) > 1:
+            lines += [f"  # {' and '.join(map(_flow, topics[:3]))} tell of the same entities: call this what those are"]
         lines += [f"  {_flow(kind)}:", "    metrics:", *map(_metric_line, metrics)]
     if groups:
         lines += [
