@@ -239,7 +239,7 @@ def test_shared_kinds_and_several_kinds_are_explained() -> None:
 
     text = propose(wire, gateway="g", broker=BROKER, zone="UTC")
 
-    assert "  # An entity id is the same entity in all topics, and of one kind." in text
+    assert "  # An entity id is the same entity in all topics, and of one kind: " in text
     assert "tell of the same entities: call this what those are\n  thing:\n" in text
 
 
