@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import AlertFacts, Draft, OutgoingMessage
-from attwin.core.types import ReadingBatch, Reject, RejectReason, joined
+from attwin.core.types import EmptyReason, ReadingBatch, Reject, RejectReason, joined
 
 CONNECTING = "connecting"
 """The problem of a link that has not failed yet."""
@@ -118,6 +118,7 @@ class Decoded:
         faults: Payloads of which nothing was taken.
         refused: Single readings that were not taken; their payloads may hold others.
         ignored: How many values there were that the configuration does not ask for.
+        empty: Payloads that were read and say none of these things, and why.
         silent: Series of which the sensor side says that nothing more comes for now.
         replies: (topic, payload) to publish to the sensors.
     """
@@ -130,6 +131,7 @@ class Decoded:
     faults: Sequence[Fault] = ()
     refused: Sequence[Fault] = ()
     ignored: int = 0
+    empty: Sequence[tuple[int, EmptyReason]] = ()
     silent: Sequence[int] = ()
     replies: Sequence[tuple[str, bytes]] = ()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attwin.core.types import Reason, RejectReason
+from attwin.core.types import EmptyReason, Reason, RejectReason
 from support.sources import HEAD, NOW_MS, Source, sums_hold
 
 T_MS = 1_780_000_000_000
@@ -129,6 +129,75 @@ def test_a_json_payload_gives_its_readings(
     assert sums_hold(taken)
 
 
+STATE = "{topic: 's/{entity}', kind: room, payload: {format: state}}"
+THIN_EDGE = "{topic: 's/{entity}', kind: room, payload: {format: thin-edge}}"
+VALUES = "{topic: 's/{entity}', kind: room, payload: {values: {temperature: t}}}"
+LIST = "{topic: 's/{entity}', kind: room, payload: {items: readings, values: {temperature: t}}}"
+CSV = "{topic: 's/{entity}', kind: room, payload: {format: csv, columns: [temperature, co2]}}"
+OF_SENML = "{topic: s/lab, kind: room, payload: {format: senml}}"
+
+
+@pytest.mark.parametrize(
+    ("source", "payload", "reason"),
+    [
+        pytest.param(VALUES, b'{"name": "x"}', EmptyReason.NO_READING, id="another field"),
+        pytest.param(VALUES, b"[]", EmptyReason.NO_READING, id="an empty list"),
+        pytest.param(LIST, b'{"readings": []}', EmptyReason.NO_READING, id="an empty list in an object"),
+        pytest.param(THIN_EDGE, b"{}", EmptyReason.NO_READING, id="an empty object"),
+        pytest.param(STATE, b'{"action": "single"}', EmptyReason.NO_READING, id="an action"),
+        pytest.param(STATE, b'{"co2": "unavailable"}', EmptyReason.UNAVAILABLE, id="a state that there is none"),
+        pytest.param(STATE, b"unknown", EmptyReason.UNAVAILABLE, id="a word that there is none"),
+        pytest.param(CSV, b",", EmptyReason.NO_READING, id="empty cells"),
+        pytest.param(OF_SENML, b'[{"bn": "a:"}]', EmptyReason.NO_READING, id="base fields alone"),
+    ],
+)
+def test_a_message_without_a_reading_is_counted_as_empty(
+    tmp_path: Path, source: str, payload: bytes, reason: EmptyReason
+) -> None:
+    """It was received, and neither gave a reading nor was rejected; the log learns the topic where that is odd."""
+    own = Source(tmp_path, source)
+
+    taken = own.take(("s/lab", payload), ("s/lab", payload))
+
+    assert taken.counts == {(own.topic, "messages_received", ""): 2, (own.topic, "messages_empty", reason): 2}
+    assert list(taken.empty) == ([(own.topic, "s/lab", 2)] if reason == EmptyReason.NO_READING else [])
+    assert (taken.rejects, sums_hold(taken)) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("source", "payload"),
+    [
+        pytest.param(STATE, b"offline", id="a word that is no state"),
+        pytest.param(STATE, b"5", id="a number where an object is needed"),
+        pytest.param(VALUES, b'"x"', id="a text where an object is needed"),
+        pytest.param(CSV, b"a;b", id="a line of other columns"),
+        pytest.param(CSV, b"1\n2", id="two of them"),
+    ],
+)
+def test_a_payload_that_cannot_be_read_is_rejected_as_a_whole(tmp_path: Path, source: str, payload: bytes) -> None:
+    """No reading of it is counted."""
+    own = Source(tmp_path, source)
+
+    taken = own.take(("s/lab", payload))
+
+    assert taken.counts == {
+        (own.topic, "messages_received", ""): 1,
+        (own.topic, "messages_rejected", RejectReason.NOT_DECODABLE): 1,
+    }
+    assert reasons(taken) == [RejectReason.NOT_DECODABLE]
+
+
+def test_a_line_of_other_columns_among_good_ones_is_rejected_alone(tmp_path: Path) -> None:
+    """The rest is taken."""
+    own = Source(tmp_path, CSV)
+
+    taken = own.take(("s/lab", b"20,700\n3"))
+
+    assert [value for _, _, value, _ in own.readings(taken)] == [20.0, 700.0]
+    assert taken.counts[own.topic, "readings_rejected", RejectReason.NOT_DECODABLE] == 1
+    assert sums_hold(taken)
+
+
 def test_a_state_topic_may_hold_a_bare_word(tmp_path: Path) -> None:
     """Home Assistant publishes states as plain text; a state that says nothing is no reading."""
     own = Source(tmp_path, "{topic: 'ha/{entity}/state', kind: room, metric: occupied, payload: {format: state}}")
@@ -144,9 +213,9 @@ def test_fields_that_are_not_asked_for_are_counted_as_ignored(tmp_path: Path) ->
     """A device sends more than one wants; it is in the sums and not in the reject ring."""
     own = Source(tmp_path, "{topic: 'z/{entity}', kind: room, payload: {format: state}}")
 
-    taken = own.take(("z/a", b'{"temperature": 1, "linkquality": 80, "voltage": 3000}'))
+    taken = own.take(("z/a", b'{"temperature": 1, "linkquality": 80, "voltage": 3000, "state": "ON", "action": "x"}'))
 
-    assert taken.counts["z/{entity}", "readings_suppressed", "not_configured"] == 2
+    assert taken.counts["z/{entity}", "readings_suppressed", "not_configured"] == 3
     assert sums_hold(taken)
 
 

@@ -50,6 +50,7 @@ SHARED_BY_STAGES = {
         "features",
         "quantise",
         "samples",
+        "levels",
         "found",
     )
 }

@@ -9,7 +9,8 @@ from attwin.core.audit import STATE, STORE, UPSTREAM, sums_of
 def test_a_source_may_be_called_as_the_agents_own_counters_are(topic: str) -> None:
     """Its readings are told from what became of stored ones, of messages upstream and of rows of the state."""
     of_source = [
-        (topic, "messages_received", "", 5),
+        (topic, "messages_received", "", 7),
+        (topic, "messages_empty", "no_reading", 2),
         (topic, "messages_decoded", "", 4),
         (topic, "messages_rejected", "bad_json", 1),
         (topic, "readings_decoded", "", 4),
@@ -20,7 +21,7 @@ def test_a_source_may_be_called_as_the_agents_own_counters_are(topic: str) -> No
     found = sums_of([*of_source, *own, (STATE, "state_rows_damaged", "", 1)], held=3, waiting=1)
 
     assert [(s.source, s.total, s.parts) for s in found] == [
-        (topic, 5, {"decoded": 4, "rejected(bad_json)": 1}),
+        (topic, 7, {"empty(no_reading)": 2, "decoded": 4, "rejected(bad_json)": 1}),
         (topic, 4, {"stored": 4}),
         (STORE, 4, {"in the journal": 3, "expired": 1}),
         (UPSTREAM, 3, {"waiting": 1, "delivered": 2}),

@@ -2,7 +2,9 @@
 
 import json
 
-from attwin.core.discover import discover
+import pytest
+
+from attwin.core.discover import discover, skipped_as
 
 
 def test_plain_topics_become_one_source() -> None:
@@ -80,3 +82,95 @@ def test_the_topic_says_the_entity_where_it_can() -> None:
 
     assert (apart.topic, apart.payload) == ("room/{entity}", {"values": {"co2": "co2"}})
     assert (together.topic, together.payload["entity"]) == ("room/all", "device")
+
+
+@pytest.mark.parametrize(
+    ("topics", "template", "entities"),
+    [
+        pytest.param(["ha/sensor/kitchen/state"], "ha/sensor/{entity}/state", {"kitchen"}, id="one state"),
+        pytest.param(["shellies/plug1/relay/0/power"], "shellies/{entity}/relay/0/{metric}", {"plug1"}, id="one part"),
+        pytest.param(
+            [f"shellies/plug1/relay/{n}/power" for n in (0, 1)],
+            "shellies/{entity}/relay/+/{metric}",
+            {"plug1"},
+            id="two parts of one thing",
+        ),
+        pytest.param(
+            [f"shellies/{plug}/relay/0/power" for plug in ("a", "b")],
+            "shellies/{entity}/relay/0/{metric}",
+            {"a", "b"},
+            id="two things",
+        ),
+        pytest.param(["s/1/co2", "s/2/co2"], "s/{entity}/{metric}", {"1", "2"}, id="numbers that name"),
+        pytest.param(["home/lab/co2/state"], "home/{entity}/{metric}/state", {"lab"}, id="a metric before the state"),
+        pytest.param(["ha/door/get"], "ha/{entity}/get", {"door"}, id="the level before a last word"),
+    ],
+)
+def test_a_last_word_a_part_or_a_sort_is_no_entity(topics: list[str], template: str, entities: set[str]) -> None:
+    """The entity is the level that varies, else the last one that can be a name."""
+    (source,), _ = discover([(topic, b"21.5") for topic in topics])
+
+    assert (source.topic, source.entities) == (template, entities)
+    assert (source.is_guess, source.has_namesakes) == (len(topics) == 1, "+" in template)
+
+
+def test_the_sort_of_a_message_is_no_entity() -> None:
+    """Also where one message is all there is."""
+    (source,), _ = discover([("tele/tasmota_1/SENSOR", b'{"ENERGY": {"Power": 3}}')])
+
+    assert (source.topic, source.entities) == ("tele/{entity}/SENSOR", {"tasmota_1"})
+
+
+def test_what_names_a_person_is_not_written_down() -> None:
+    """A level after `badges`, or one that reads like a name, becomes any text."""
+    found, _ = discover([("badges/alice/lab/presence", b"1"), ("site/bob.jones/lab/presence", b"1")])
+
+    assert [source.topic for source in found] == ["badges/+/{entity}/{metric}", "site/+/{entity}/{metric}"]
+    assert all(source.leaves_out_people for source in found)
+
+
+def test_a_name_in_one_payload_is_weaker_than_the_topic() -> None:
+    """A sensor's `name` is often that of its sort; one that tells several entities of a topic apart is taken."""
+    (alone,), _ = discover([("air/room7", b'{"name": "x", "co2": 4}')])
+    (several,), _ = discover([("air/all", b'{"name": "x", "co2": 4}'), ("air/all", b'{"name": "y", "co2": 4}')])
+
+    assert (alone.topic, alone.payload) == ("air/{entity}", {"values": {"co2": "co2"}})
+    assert (several.topic, several.payload["entity"]) == ("air/all", "name")
+
+
+def test_home_assistant_states_are_found_and_its_discovery_is_skipped() -> None:
+    """A state is a number or a word by turns, so both are read as states."""
+    found, strange = discover(
+        [
+            ("homeassistant/sensor/kitchen/state", b"21.5"),
+            ("homeassistant/binary_sensor/door/state", b"on"),
+            ("homeassistant/sensor/kitchen/config", b'{"x": 1}'),
+            ("homeassistant/status", b"online"),
+        ]
+    )
+
+    assert {source.topic: (source.payload, source.metric) for source in found} == {
+        "homeassistant/sensor/{entity}/state": ({"format": "state"}, "state"),
+        "homeassistant/binary_sensor/{entity}/state": ({"format": "state"}, "state"),
+    }
+    assert strange == {"homeassistant/status": 1}
+    assert "discovers" in skipped_as("homeassistant/sensor/kitchen/config")
+
+
+def test_sources_of_the_same_entities_share_a_kind_that_is_none_of_their_names() -> None:
+    """CO2 of a room is no badge. Sources of others keep their names, and a sort of sensor is a better one."""
+    found, _ = discover(
+        [
+            ("badges/alice/lab/presence", b"1"),
+            ("sensors/lab/co2", b"700"),
+            ("csv/hall", b"1780000000,1,2"),
+            ("ha/binary_sensor/door/state", b"on"),
+        ]
+    )
+
+    assert {source.topic: source.kind for source in found} == {
+        "badges/+/{entity}/{metric}": "thing",
+        "sensors/{entity}/{metric}": "thing",
+        "csv/{entity}": "csv",
+        "ha/binary_sensor/{entity}/state": "binary_sensor",
+    }

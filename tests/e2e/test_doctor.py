@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import Mosquitto, free_port
+from support.processes import Mosquitto, free_port, wait_until
 
 CONFIG = """\
 version: 1
@@ -44,12 +44,27 @@ def test_the_doctor_finds_the_limits_of_a_broker(
     with Mosquitto(tmp_path, extra=extra) as broker:
         found_code, findings = doctor(tmp_path, broker.port, inflight)
 
-    assert {about: found["level"] for about, found in findings.items()} == {
+    assert {about: found["level"] for about, found in findings.items() if about != "dropped"} == {
         "broker": "ok", "window": window, "queue": queue,
     }  # fmt: skip
     assert found_code == code
     if extra:
         assert findings["window"]["text"].startswith("20 unacknowledged")
+
+
+def test_what_the_broker_says_it_has_dropped_is_shown(tmp_path: Path) -> None:
+    """No sum of the agent can contain it. Here the doctor's own measurement made the broker drop."""
+    with Mosquitto(tmp_path, extra="max_queued_messages 100\nsys_interval 1") as broker:
+        doctor(tmp_path, broker.port, 20)
+        found: dict[str, dict[str, str]] = {}
+
+        def has_dropped() -> bool:
+            found.update(doctor(tmp_path, broker.port, 20)[1])
+            return found.get("dropped", {}).get("level") == "warning"
+
+        wait_until(has_dropped, "the broker has told")
+
+    assert "messages were dropped for clients that were slow or away" in found["dropped"]["text"]
 
 
 def test_a_broker_that_is_away_is_an_error(tmp_path: Path) -> None:

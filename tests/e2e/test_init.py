@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from support.processes import Agent, Client, Mosquitto
+from support.certificates import certificate
+from support.processes import Agent, Client, Mosquitto, free_port
 
 
 def init(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -71,14 +72,38 @@ def test_nothing_to_read_is_said(tmp_path: Path, mosquitto: Mosquitto) -> None:
     silent = init(tmp_path, "--broker", mosquitto.url, "--topic", "nobody/here", "--seconds", "0.3")
     away = init(tmp_path, "--broker", "mqtt://127.0.0.1:1", "--seconds", "0.3")
     wrong = init(tmp_path, "--broker", "http://x", "--seconds", "0.3")
-    secret = init(tmp_path, "--broker", mosquitto.url.replace("mqtt:", "mqtts:"), "--seconds", "0.3")
     odd = init(tmp_path, "--broker", mosquitto.url, "--topic", "a/#/b", "--seconds", "0.3")
     name = init(tmp_path, "--broker", mosquitto.url, "--gateway", "a b/c", "--seconds", "0.3")
 
-    assert [done.returncode for done in (silent, away, wrong, secret, odd, name)] == [1, 1, 1, 1, 1, 2]
-    assert "without TLS" in secret.stderr
+    assert [done.returncode for done in (silent, away, wrong, odd, name)] == [1, 1, 1, 1, 2]
     assert "is no topic filter" in odd.stderr
     assert "Traceback" not in odd.stderr
     assert "none with a reading" in silent.stderr
     assert "is a broker running there" in away.stderr
     assert not (tmp_path / "attwin.yaml").exists()
+
+
+def test_a_file_that_exists_is_said_before_listening(tmp_path: Path) -> None:
+    """Also where there is no broker, or nothing to hear."""
+    (tmp_path / "attwin.yaml").write_text("mine", encoding="utf-8")
+
+    done = init(tmp_path, "--broker", "mqtt://127.0.0.1:1", "--seconds", "60")
+
+    assert (done.returncode, "--force replaces it" in done.stderr) == (1, True)
+    assert (tmp_path / "attwin.yaml").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_broker_that_speaks_tls_is_heard_and_written_down(tmp_path: Path) -> None:
+    """With the certificate to trust; one that is not trusted is refused."""
+    made, key = certificate(tmp_path)
+    port = free_port()
+    listener = f"listener {port} 127.0.0.1\nallow_anonymous true\ncertfile {made}\nkeyfile {key}"
+    with Mosquitto(tmp_path, extra=listener) as broker, Client(broker.port) as sensor:
+        sensor.publish("s/lab/co2", "700", retain=True)
+        options = ("--broker", f"mqtts://localhost:{port}", "--seconds", "1", "--gateway", "tls")
+        stranger = init(tmp_path, *options)
+        done = init(tmp_path, *options, "--ca-file", str(made))
+
+    assert (stranger.returncode, "certificate verify failed" in stranger.stderr) == (1, True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"ca_file: {made}" in (tmp_path / "attwin.yaml").read_text(encoding="utf-8")

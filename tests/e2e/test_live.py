@@ -75,7 +75,7 @@ def publish(port: int, base: str, file: Path = OCCUPANCY) -> int:
     options = [option for metric in METRICS for option in ("--metric", metric)]
     said = attwin(
         *("publish", str(file), "--broker", f"mqtt://127.0.0.1:{port}", "--topic", base + "/{entity}/{metric}"),
-        *("--entity", "office", "--zone", "Europe/Brussels", "--speed", "0", "--json", *options),
+        *("--entity", "office", "--zone", "Europe/Brussels", "--speed", "0", "--rate", "0", "--json", *options),
     )
     return int(json.loads(said)["published"])
 

@@ -84,6 +84,7 @@ def sums_hold(ingested: Ingested) -> bool:
     def total(name: str) -> int:
         return sum(count for (_, found, _), count in ingested.counts.items() if found == name)
 
-    messages = total("messages_received") == total("messages_decoded") + total("messages_rejected")
+    became = ("messages_decoded", "messages_empty", "messages_rejected")
+    messages = total("messages_received") == sum(map(total, became))
     gone = total("readings_suppressed") + total("readings_rejected") + total("readings_duplicate")
     return messages and total("readings_decoded") == len(ingested.batch) + gone

@@ -7,19 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attwin.core.errors import DataError
 from attwin.settings.load import load_settings
-from attwin.settings.model import Settings
+from attwin.settings.model import BrokerSettings, Settings
+from attwin.wiring.brokers import broker_given
 from attwin.wiring.discovering import propose, rehearse
 from support.sources import NOW_MS
 
 T_S = 1_780_000_000
+BROKER = BrokerSettings(url="mqtts://b:8883", username="u", ca_file=__file__)
 Message = tuple[str, object]
 
 
 def proposed(folder: Path, messages: list[tuple[str, bytes]]) -> Settings:
     """Return the configuration that is proposed for messages."""
     path = folder / "attwin.yaml"
-    path.write_text(propose(messages, gateway="g", broker="mqtt://127.0.0.1:1883"), encoding="utf-8")
+    path.write_text(propose(messages, gateway="g", broker=BROKER, zone="Europe/Berlin"), encoding="utf-8")
     return load_settings(path)
 
 
@@ -162,6 +165,15 @@ def encoded(messages: list[Message]) -> list[tuple[str, bytes]]:
             id="thin-edge devices and services",
         ),
         pytest.param(
+            [("homeassistant/sensor/kitchen/state", 21.5), ("homeassistant/binary_sensor/door/state", "on")],
+            2,
+            {"state"},
+            id="Home Assistant states",
+        ),
+        pytest.param([("shellies/plug1/relay/0/power", "3")], 1, {"power"}, id="a part of a thing"),
+        pytest.param([("ha/sensor/kitchen/state", {"value": 3})], 1, {"state"}, id="an object as a state"),
+        pytest.param([("tele/plug/SENSOR", {"ENERGY": {"Power": 3}})], 1, {"energy_power"}, id="Tasmota"),
+        pytest.param(
             [("machine/a/co2", "7"), ("spBv1.0/plant/NDEATH/n", "")], 1, {"co2", "value"}, id="a name that is taken"
         ),
     ],
@@ -180,7 +192,58 @@ def test_what_was_seen_is_read_by_what_is_proposed(
     assert metrics == names
 
 
-LEVELS = st.sampled_from(["a", "b", "state", "co2", "temp", "1"])
+def test_what_is_guessed_or_skipped_is_said() -> None:
+    """Beside the source, and below all of them."""
+    wire = encoded([("s/lab/co2", "1"), ("homeassistant/sensor/x/config", {"x": 1}), ("attwin/g/health", {"x": 1})])
+
+    text = propose(wire, gateway="g", broker=BROKER, zone="Europe/Berlin")
+
+    assert "guessed from one topic: check which level is the entity" in text
+    assert "#   attwin/#, what agents publish: 1 message\n" in text
+    assert "#   homeassistant/.../config, what Home Assistant discovers devices by: 1 message\n" in text
+
+
+def test_messages_without_a_reading_are_told(tmp_path: Path) -> None:
+    """A configuration that finds nothing in a message says so before the agent runs."""
+    settings = proposed(tmp_path, encoded([("air/lab", {"co2": 700}), ("air/hall", {"co2": 700})]))
+
+    assert rehearse(settings, [("air/lab", b'{"CO2": 700}')], now_ms=NOW_MS) == (0, {"no_reading": 1})
+
+
+def test_broker_and_zone_are_those_of_the_command(tmp_path: Path) -> None:
+    """The agent finds its broker as init did, and prints times of its site."""
+    settings = proposed(tmp_path, [("s/lab/co2", b"1")])
+
+    assert (settings.broker, settings.gateway.zone) == (BROKER, "Europe/Berlin")
+
+
+def test_the_example_of_a_rule_is_beyond_what_was_seen() -> None:
+    """Taken as it is, it raises no alert at once."""
+    wire = [("s/lab/co2", str(ppm).encode()) for ppm in (701, 706)]
+
+    text = propose(wire, gateway="g", broker=BROKER, zone="UTC")
+
+    assert "#   when: {metric: co2, above: 780, clear_below: 743}" in text
+
+
+@pytest.mark.parametrize("given", ["127.0.0.1:1883", "localhost:1883", "broker"])
+def test_a_broker_without_a_scheme_is_told_what_to_put_in_front(given: str) -> None:
+    """It is the first thing that everybody forgets."""
+    with pytest.raises(DataError, match=f"put mqtt:// in front, mqtt://{given}"):
+        broker_given(given)
+
+
+def test_shared_kinds_and_several_kinds_are_explained() -> None:
+    """An entity that two kinds claim would be rejected from one of them."""
+    wire = encoded([("badges/x/lab/presence", "1"), ("sensors/lab/co2", "700"), ("csv/hall", f"{T_S},1,2")])
+
+    text = propose(wire, gateway="g", broker=BROKER, zone="UTC")
+
+    assert "  # An entity id is the same entity in all topics, and of one kind: " in text
+    assert "tell of the same entities: call this what those are\n  thing:\n" in text
+
+
+LEVELS = st.sampled_from(["a", "b", "state", "co2", "temp", "1", "sensor", "relay", "badges", "homeassistant"])
 PAYLOADS = st.one_of(
     st.sampled_from(["1", "2.5", "true", "ON", "open", "x", "", "1,2", "a;1", f"{T_S},3", "co2,4\nnoise,5", "[1, 2]"]),
     st.dictionaries(

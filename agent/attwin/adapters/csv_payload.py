@@ -71,19 +71,24 @@ class CsvDecoder:
                 rows.fault(place, RejectReason.NOT_DECODABLE, "no line")
             if len(lines) > 1 and self._is_header(lines[0]):
                 lines = lines[1:]
+            if lines and all(len(line) != len(self._columns) for line in lines):
+                rows.fault(place, RejectReason.NOT_DECODABLE, self._other_columns(lines[0]))
+                continue
             for line in lines:
                 self._take(rows, place, self._routes.scopes[slot], line)
-        return rows.decoded()
+        return rows.decoded(len(payloads))
 
     def _is_header(self, line: Sequence[str]) -> bool:
         """Return whether a line names the columns that hold values; then it holds none."""
         named = [(place, name) for place, name in enumerate(self._columns) if name == "value" or name not in _OWN]
         return len(line) == len(self._columns) and all(line[place].strip() == name for place, name in named)
 
+    def _other_columns(self, line: Sequence[str]) -> str:
+        return f"{len(line)} columns; {len(self._columns)} are wanted: {', '.join(self._columns)}"
+
     def _take(self, rows: Rows, place: int, scope: Scope, line: Sequence[str]) -> None:
         if len(line) != len(self._columns):
-            detail = f"{len(line)} columns; {len(self._columns)} are wanted: {', '.join(self._columns)}"
-            rows.refuse(place, RejectReason.NOT_DECODABLE, detail)
+            rows.refuse(place, RejectReason.NOT_DECODABLE, self._other_columns(line))
             return
         cells = {name: cell.strip() for name, cell in zip(self._columns, line, strict=True)}
         time: object = cells.get("time") or None

@@ -10,7 +10,7 @@ from attwin.adapters.json_tree import JSON_ERRORS, Path, at, masked_json, parse_
 from attwin.adapters.payload_rows import Rows
 from attwin.adapters.payload_time import TimeReader
 from attwin.core.routes import Routes, Scope
-from attwin.core.types import RejectReason
+from attwin.core.types import EmptyReason, RejectReason
 from attwin.ports import Decoded
 
 _WORDS = {
@@ -18,6 +18,7 @@ _WORDS = {
     **dict.fromkeys(("off", "false", "closed", "not_home", "no", "clear", "dry", "locked"), 0.0),
 }
 _NO_STATE = frozenset(("", "unavailable", "unknown", "none", "null"))
+_STATES = _NO_STATE.union(_WORDS) - {""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class ObjectDecoder:
         self._shape = shape
         self._routes = routes
         self._times = times
+        self._wanted = "neither JSON nor a state such as ON" if shape.words else "not JSON"
         self._used = {shape.time, *shape.values.values()}
 
     def decode(self, payloads: Sequence[bytes], slots: NDArray[np.int64], now_ms: int) -> Decoded:  # noqa: ARG002 -- the port's
@@ -65,14 +67,14 @@ class ObjectDecoder:
                 tree = parse_json(payload)
             except JSON_ERRORS as error:
                 text = payload.decode(errors="replace").strip()
-                if not (self._shape.words and text[:1].isalpha()):
+                if not (self._shape.words and text.lower() in _STATES):
                     found = "nested too deep" if isinstance(error, RecursionError) else str(error)
-                    rows.fault(place, RejectReason.NOT_DECODABLE, f"not JSON: {found}")
+                    rows.fault(place, RejectReason.NOT_DECODABLE, f"{self._wanted}: {found}")
                     continue
                 # a state topic may hold a bare word
                 tree = text
             self._take_tree(rows, place, scope, tree)
-        return rows.decoded()
+        return rows.decoded(len(payloads))
 
     keeps_state = False
 
@@ -87,6 +89,9 @@ class ObjectDecoder:
         if found is None and shape.items:
             rows.fault(place, RejectReason.NOT_DECODABLE, f"no list in `{'.'.join(shape.items)}`")
             return
+        if not (isinstance(found, dict | list) or shape.metric or scope.metric or self._is_no_state(found)):
+            rows.fault(place, RejectReason.NOT_DECODABLE, self._explain(found))
+            return
         # what an item does not say, the object around the list may say for all
         around = tree if shape.items else None
         for item in items:
@@ -94,7 +99,8 @@ class ObjectDecoder:
 
     def _take_item(self, rows: Rows, place: int, scope: Scope, item: object, around: object) -> None:
         shape = self._shape
-        if shape.words and isinstance(item, str) and item.strip().lower() in _NO_STATE:
+        if self._is_no_state(item):
+            rows.is_empty(place, EmptyReason.UNAVAILABLE)
             return
         try:
             time_ms = self._times.read(_own_or_common(item, around, shape.time))
@@ -113,8 +119,14 @@ class ObjectDecoder:
         elif shape.metric or scope.metric:
             self._take_value(rows, place, scope, entity, item, around, time_ms)
         else:
-            wanted = "an object" if shape.values else "a metric in the topic or the payload"
-            rows.refuse(place, RejectReason.NOT_DECODABLE, f"{wanted} is needed, not {shown(item)}")
+            rows.refuse(place, RejectReason.NOT_DECODABLE, self._explain(item))
+
+    def _is_no_state(self, item: object) -> bool:
+        return self._shape.words and isinstance(item, str) and item.strip().lower() in _NO_STATE
+
+    def _explain(self, item: object) -> str:
+        wanted = "an object" if self._shape.values else "a metric in the topic or the payload"
+        return f"{wanted} is needed, not {shown(item)}"
 
     def _take_values(
         self, rows: Rows, place: int, scope: Scope, entity: str, item: dict[str, object], time_ms: int
@@ -122,7 +134,7 @@ class ObjectDecoder:
         for metric, path in self._shape.values.items():
             self._add(rows, place, scope, entity, metric, at(item, path), time_ms)
         if self._shape.others:
-            rows.ignored += sum(path not in self._used for path in _number_paths(item))
+            rows.ignore(place, sum(path not in self._used for path in _value_paths(item, words=self._shape.words)))
 
     def _take_value(
         self, rows: Rows, place: int, scope: Scope, entity: str, item: object, around: object, time_ms: int
@@ -145,6 +157,7 @@ class ObjectDecoder:
         if self._shape.words and isinstance(value, str):
             word = value.strip().lower()
             if word in _NO_STATE:
+                rows.is_empty(place, EmptyReason.UNAVAILABLE)
                 return
             value = _WORDS.get(word, _number(value))
         if value is not None:
@@ -164,10 +177,14 @@ def _number(text: str) -> float | str:
         return text
 
 
-def _number_paths(item: Mapping[str, object]) -> Iterator[Path]:
-    """Yield where an object holds numbers, two levels deep."""
+def _value_paths(item: Mapping[str, object], *, words: bool) -> Iterator[Path]:
+    """Yield where an object holds numbers, and words that stand for one if wanted, two levels deep."""
     for name, value in item.items():
         if isinstance(value, dict):
-            yield from ((name, inner) for inner, number in value.items() if isinstance(number, int | float))
-        elif isinstance(value, int | float):
+            yield from ((name, inner) for inner, given in value.items() if _is_value(given, words=words))
+        elif _is_value(value, words=words):
             yield (name,)
+
+
+def _is_value(given: object, *, words: bool) -> bool:
+    return isinstance(given, int | float) or (words and isinstance(given, str) and given.strip().lower() in _WORDS)

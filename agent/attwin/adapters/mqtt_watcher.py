@@ -1,5 +1,6 @@
 """An upstream subscriber that only looks."""
 
+import ssl
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +26,25 @@ class Arrival:
 class Watcher:
     """Subscribes and keeps what arrives until it is taken."""
 
-    def __init__(self, host: str, port: int, topic_filter: str, *, username: str = "", password: str = "") -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        topic_filter: str,
+        *,
+        username: str = "",
+        password: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Connect and subscribe.
+
+        Args:
+            host: The broker.
+            port: Its port.
+            topic_filter: What to subscribe to.
+            username: Empty for none.
+            password: Of the user.
+            tls: None for a plain connection.
 
         Raises:
             LinkDownError: The broker cannot be reached, or refuses.
@@ -40,6 +58,8 @@ class Watcher:
         self._client.on_subscribe = self._on_subscribe
         if username:
             self._client.username_pw_set(username, password or None)
+        if tls:
+            self._client.tls_set_context(tls)
         self._client.on_message = self._on_message
         try:
             self._client.connect(host, port)

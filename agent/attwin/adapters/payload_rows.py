@@ -1,13 +1,14 @@
 """Readings one by one into columns, for payloads that hold several."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from attwin.adapters.json_tree import shown
 from attwin.core.routes import NoRoute, Routes, Scope
-from attwin.core.types import RejectReason
+from attwin.core.types import EmptyReason, RejectReason
 from attwin.ports import Decoded, Fault
 
 _SHOWN = 40
@@ -19,9 +20,10 @@ class Rows:
     def __init__(self, routes: Routes) -> None:
         self.faults: list[Fault] = []
         self.refused: list[Fault] = []
-        self.ignored = 0
         self.silent: list[int] = []
         self.replies: list[tuple[str, bytes]] = []
+        self._ignored: Counter[int] = Counter()
+        self._empty: dict[int, EmptyReason] = {}
         self._routes = routes
         self._place: list[int] = []
         self._series: list[int] = []
@@ -59,8 +61,23 @@ class Rows:
         """Note a reading that is not taken."""
         self.refused.append((place, reason, detail))
 
-    def decoded(self) -> Decoded:
-        """Return all of it."""
+    def ignore(self, place: int, count: int) -> None:
+        """Note values that the configuration does not ask for."""
+        if count:
+            self._ignored[place] += count
+
+    def is_empty(self, place: int, reason: EmptyReason) -> None:
+        """Note why a payload that holds nothing else may hold nothing."""
+        self._empty[place] = reason
+
+    def decoded(self, payloads: int) -> Decoded:
+        """Return all of it.
+
+        Args:
+            payloads: How many there were.
+        """
+        told = {*self._place, *self._ignored, *(place for place, _, _ in (*self.faults, *self.refused))}
+        untold = [place for place in range(payloads) if place not in told] if len(told) < payloads else []
         return Decoded(
             place=np.array(self._place, np.int64),
             series=np.array(self._series, np.int32),
@@ -68,7 +85,8 @@ class Rows:
             time_ms=np.array(self._time_ms, np.int64),
             faults=self.faults,
             refused=self.refused,
-            ignored=self.ignored,
+            ignored=self._ignored.total(),
+            empty=[(place, self._empty.get(place, EmptyReason.NO_READING)) for place in untold],
             silent=self.silent,
             replies=self.replies,
         )

@@ -20,7 +20,7 @@ from attwin.adapters.json_tree import JSON_ERRORS
 from attwin.adapters.payload_rows import withheld
 from attwin.adapters.payload_time import EARLIEST_MS, LATEST_MS
 from attwin.core.routes import NoRoute, Routes, Scope
-from attwin.core.types import RejectReason
+from attwin.core.types import EmptyReason, RejectReason
 from attwin.core.units import conversion
 from attwin.ports import NO_TIME_MS, Decoded, Fault
 
@@ -213,6 +213,7 @@ class SenmlDecoder:
             if problem:
                 refused.append((int(place[row]), *problem))
         keep = (series >= 0) & has_value & np.isfinite(value) & possible
+        told = set() if keep.all() else {*place[keep].tolist(), *(where for where, _, _ in refused)}
         return Decoded(
             place=place[keep],
             series=series[keep],
@@ -221,6 +222,7 @@ class SenmlDecoder:
             about_now=relative[keep],
             faults=faults,
             refused=refused,
+            empty=[] if keep.all() else [(p, EmptyReason.NO_READING) for p in places.tolist() if p not in told],
         )
 
     @staticmethod

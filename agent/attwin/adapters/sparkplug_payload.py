@@ -17,7 +17,7 @@ from attwin.adapters.payload_rows import Rows, withheld
 from attwin.adapters.payload_time import EARLIEST_MS, LATEST_MS
 from attwin.adapters.sparkplug_protobuf import SparkplugMetric, SparkplugPayload, read_payload, rebirth_command
 from attwin.core.routes import Routes, Scope
-from attwin.core.types import RejectReason
+from attwin.core.types import EmptyReason, RejectReason
 from attwin.ports import NO_TIME_MS, Decoded
 
 _SEQUENCES = 256
@@ -26,6 +26,7 @@ _OWN_NAMES = ("bdSeq", "Node Control/", "Device Control/", "Node Info/", "Proper
 _MOST_ALIASES = 10_000
 """Of one node; an alias beyond that is as if it was in no birth."""
 _COMMANDS = ("NCMD", "DCMD")
+_DATA = ("NDATA", "DDATA")
 _NO_LEVEL = re.compile(r"[+#/\0]")
 """What nobody can publish in one level of a topic, and a percent-encoded level may hold."""
 
@@ -79,6 +80,9 @@ class SparkplugDecoder:
         for place, (payload, slot) in enumerate(zip(payloads, slots.tolist(), strict=True)):
             scope = self._routes.scopes[slot]
             kind, name = scope.levels["type"], scope.levels["node"]
+            if kind not in _DATA:
+                # a birth may name nothing but the node's own controls
+                rows.is_empty(place, EmptyReason.NOT_DATA)
             if kind in _COMMANDS:
                 continue
             try:
@@ -87,7 +91,7 @@ class SparkplugDecoder:
                 rows.fault(place, RejectReason.NOT_DECODABLE, f"not a Sparkplug B payload: {error}")
                 continue
             self._take(rows, place, scope, kind, name, message, now_ms)
-        return rows.decoded()
+        return rows.decoded(len(payloads))
 
     def _take(
         self, rows: Rows, place: int, scope: Scope, kind: str, name: str, message: SparkplugPayload, now_ms: int
@@ -146,9 +150,10 @@ class SparkplugDecoder:
         own = self._metrics.get(name, name)
         kind = self._routes.catalogue.kinds[self._routes.sources[scope.source].kind]
         if kind.metric_index(own) is None:
-            rows.ignored += 1
+            rows.ignore(place, 1)
             return
         if metric.is_null:
+            rows.is_empty(place, EmptyReason.UNAVAILABLE)
             return
         time_ms = metric.time_ms if metric.time_ms is not None else message.time_ms
         if time_ms is not None and not EARLIEST_MS <= time_ms < LATEST_MS:

@@ -10,13 +10,15 @@ import click
 
 from attwin.core.topics import is_id
 from attwin.settings.load import load_settings
-from attwin.wiring.discovering import listen, propose, rehearse, write_new
+from attwin.wiring.brokers import broker_given
+from attwin.wiring.discovering import check_new, listen, local_zone, propose, rehearse, write_new
 
 
 @click.command("init")
 @click.option("--broker", default="mqtt://127.0.0.1:1883", show_default=True, help="The broker of the sensors.")
 @click.option("--username", default="", help="For brokers that ask.")
 @click.option("--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its password.")
+@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="To trust, for mqtts://.")
 @click.option("--topic", default="#", show_default=True, help="What to listen to, as an MQTT filter.")
 @click.option(
     "--seconds", default=10.0, show_default=True, type=click.FloatRange(min=0.1, max=86_400), help="For how long."
@@ -30,6 +32,7 @@ def command(
     broker: str,
     username: str,
     password_file: Path | None,
+    ca_file: Path | None,
     topic: str,
     seconds: float,
     gateway: str,
@@ -42,19 +45,23 @@ def command(
         raise click.BadParameter("1 to 64 letters, digits or any of . _ : ~ -", param_hint="--gateway")
     if not out.parent.is_dir():
         raise click.BadParameter(f"no folder {out.parent}", param_hint="--out")
-    password = password_file.read_text(encoding="utf-8").rstrip("\n") if password_file else ""
+    check_new(out, force=force)
+    source = broker_given(
+        broker,
+        username=username,
+        password_file=str(password_file.absolute()) if password_file else "",
+        ca_file=str(ca_file.absolute()) if ca_file else "",
+    )
     show = sys.stderr.isatty()
     with click.progressbar(length=1000, label="Listening", file=sys.stderr, hidden=not show) as bar:
         messages = listen(
-            broker,
+            source,
             topic,
             seconds,
-            username=username,
-            password=password,
             progress=lambda passed: bar.update(int(1000 * passed / seconds) - bar.pos),
         )
     name = gateway or re.sub(r"[^\w.~-]+", "-", socket.gethostname())[:64] or "gateway-1"
-    text = propose(messages, gateway=name, broker=broker)
+    text = propose(messages, gateway=name, broker=source, zone=local_zone())
     write_new(out, text, force=force)
     settings = load_settings(out)
     counts = f"{len(settings.sources)} sources, {sum(len(kind.metrics) for kind in settings.kinds.values())} metrics"

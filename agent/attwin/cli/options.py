@@ -171,7 +171,7 @@ def csv_options(function: F) -> F:
                 "columns",
                 multiple=True,
                 metavar="METRIC[=COLUMN]",
-                help="A metric and its column; repeat it. All numeric columns if left out.",
+                help="A metric and its column; repeat it. All numeric columns but labels if left out.",
             ),
             click.option("--zone", default="UTC", show_default=True, help="Time zone of times without an offset."),
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from attwin.cli.options import csv_options, parse_columns, parse_zone
-from attwin.wiring.playing import Broker, play, read_recording
+from attwin.wiring.playing import Broker, Pace, play, read_recording
 
 
 @click.command("publish")
@@ -25,7 +25,14 @@ from attwin.wiring.playing import Broker, play, read_recording
     default=1.0,
     show_default=True,
     type=click.FloatRange(min=0),
-    help="60 plays an hour in a minute; 0 as fast as the broker takes it.",
+    help="60 plays an hour in a minute; 0 as fast as --rate allows.",
+)
+@click.option(
+    "--rate",
+    default=500.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Most readings a second: a broker drops silently what its queue for the agent does not hold. 0 for no limit.",
 )
 @click.option("--qos", default="1", show_default=True, type=click.Choice(["0", "1"]), help="MQTT quality of service.")
 @click.option("--restamp", is_flag=True, help="Send each reading with the time of sending instead of its own.")
@@ -42,6 +49,7 @@ def command(
     password_file: Path | None,
     topic: str,
     speed: float,
+    rate: float,
     qos: str,
     *,
     restamp: bool,
@@ -72,7 +80,7 @@ def command(
             recording,
             broker=Broker(url=broker, username=username, password=password),
             topic=topic,
-            speed=speed,
+            pace=Pace(speed=speed, rate=rate),
             qos=int(qos),
             restamp=restamp,
             stop=stop,

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from attwin.core.found import FoundMetric, FoundSource, source_of
+from attwin.core.found import ANY_KIND, FoundMetric, FoundSource, source_of
 from attwin.core.samples import Sample, sample_of
 
-_FOREIGN = ("$SYS", "attwin", "homeassistant", "spBv1.0")
+_SPARKPLUG = "spBv1.0"
 _MOST_SPLITS = 100
 _MOST_PARTS = 20
 _TOGETHER = frozenset((frozenset(("number", "one")), frozenset(("number", "word"))))
@@ -18,7 +18,8 @@ _TOGETHER = frozenset((frozenset(("number", "one")), frozenset(("number", "word"
 def discover(messages: Sequence[tuple[str, bytes]]) -> tuple[list[FoundSource], dict[str, int]]:
     """Return the sources that would read some messages, and how many of which topics nobody would.
 
-    A topic belongs to the first of them that is like it. Sources that read the same entities share a kind.
+    A topic belongs to the first of them that is like it. Sources that read the same entities share a kind. Sparkplug
+    and what is ``skipped_as`` something are neither.
 
     Args:
         messages: (topic, payload), in order of arrival.
@@ -27,10 +28,12 @@ def discover(messages: Sequence[tuple[str, bytes]]) -> tuple[list[FoundSource], 
     strange: dict[str, int] = defaultdict(int)
     for topic, payload in messages:
         levels = topic.split("/")
-        sample = None if levels[0] in _FOREIGN else sample_of(topic, payload)
+        if levels[0] == _SPARKPLUG or skipped_as(topic):
+            continue
+        sample = sample_of(topic, payload)
         if sample:
             groups[sample.form, levels[0], len(levels)].append(sample)
-        elif levels[0] not in _FOREIGN:
+        else:
             strange[topic] += 1
     found: list[FoundSource] = []
     for (form, _, _), seen in sorted(groups.items(), key=lambda group: group[0]):
@@ -48,6 +51,18 @@ def discover(messages: Sequence[tuple[str, bytes]]) -> tuple[list[FoundSource], 
     _count(strange, lost)
     _name_kinds(found)
     return found, dict(strange)
+
+
+def skipped_as(topic: str) -> str:
+    """Return what a topic is that never holds readings of sensors, empty for others."""
+    levels = topic.split("/")
+    if levels[0] == "$SYS":
+        return "$SYS/#, the broker about itself"
+    if levels[0] == "attwin":
+        return "attwin/#, what agents publish"
+    if levels[0] == "homeassistant" and levels[-1] == "config":
+        return "homeassistant/.../config, what Home Assistant discovers devices by"
+    return ""
 
 
 def kinds_of(sources: Iterable[FoundSource]) -> Mapping[str, Sequence[FoundMetric]]:
@@ -123,7 +138,10 @@ def _part(source: FoundSource, place: int, text: str) -> FoundSource:
 
 
 def _name_kinds(found: Sequence[FoundSource]) -> None:
-    """Give sources that share an entity one kind, and others kinds of different names."""
+    """Give sources that share an entity one kind, and others kinds of different names.
+
+    One kind of sources with different names has none of theirs.
+    """
     families: list[list[FoundSource]] = []
     for source in found:
         mine = [family for family in families if any(source.entities & other.entities for other in family)]
@@ -131,7 +149,8 @@ def _name_kinds(found: Sequence[FoundSource]) -> None:
         families.append([*(other for family in mine for other in family), source])
     used: set[str] = set()
     for family in families:
-        name = min((source.kind for source in family), key=len)
+        names = {source.kind for source in family}
+        name = names.pop() if len(names) == 1 else ANY_KIND
         free = next(n for n in (name, *(f"{name}{number}" for number in range(2, 1000))) if n not in used)
         used.add(free)
         for source in family:

@@ -1,13 +1,21 @@
 """Sources as they were found: what samples of one form have in common, as settings that read them."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 
-from attwin.core.samples import TIME_FIELDS, WORDS, Fields, Sample, is_iso, is_number, is_time, number_in
-from attwin.core.topics import is_id, quote_id, unquote_id
+from attwin.core.levels import (
+    ONE_ENTITY,
+    Places,
+    are_measures,
+    columns_of,
+    is_sort_name,
+    may_be_person,
+    places_of,
+    usual_unit,
+)
+from attwin.core.samples import Fields, Sample, is_iso, is_number, is_time, number_in, numbers_of, word_number
+from attwin.core.topics import is_id, quote_id
 from attwin.core.units import UNITS
 
 _ENTITY_FIELDS = (
@@ -20,17 +28,12 @@ _METRIC_FIELDS = (
 )
 _EITHER = frozenset(_ENTITY_FIELDS) & frozenset(_METRIC_FIELDS)
 """Fields that hold either; what they hold decides."""
-_NOT_METRICS = frozenset((*TIME_FIELDS, "last_seen", "seq", "linkquality"))
-_FILLERS = frozenset(("state", "value", "status", "reading", "data"))
-"""Last levels of topics that say nothing."""
-_USUAL_UNITS = (
-    ("temp", "Cel"), ("humid", "%RH"), ("co2", "ppm"), ("lux", "lx"), ("illuminance", "lx"), ("light", "lx"),
-    ("pressure", "hPa"), ("noise", "dB"), ("battery", "%"), ("dwell", "s"), ("duration", "s"), ("power", "W"),
-    ("people", "count"), ("count", "count"), ("visitors", "count"),
-)  # fmt: skip
+_WEAK_NAMES = frozenset(("name", "id"))
+"""Fields that say the entity where the topic cannot."""
+ANY_KIND = "thing"
+"""A kind for which nothing has a name."""
 _MS_SINCE, _S_SINCE = 1e11, 1e9
 """Numbers of milliseconds since 1970, and of seconds, are larger."""
-_ONE_ENTITY = "main"
 _THIN_EDGE_DEVICE, _THIN_EDGE_CHILD = 2, 4
 """The levels that name a device, and a service of one."""
 
@@ -91,6 +94,24 @@ class FoundSource:
         return len({sample.levels for sample in self.seen})
 
     @property
+    def is_guess(self) -> bool:
+        """Whether one topic alone had to tell which of its levels is the entity."""
+        return self.topics == 1 and "{entity}" in self.topic and not self.form.startswith("thin-edge")
+
+    @property
+    def has_namesakes(self) -> bool:
+        """Whether several topics say the same entity and metric."""
+        says = [place for place, level in enumerate(self.topic.split("/")) if level.startswith("{")]
+        names_metric = "{metric}" in self.topic or bool(self.metric)
+        return names_metric and self.topics > len({tuple(sample.levels[p] for p in says) for sample in self.seen})
+
+    @property
+    def leaves_out_people(self) -> bool:
+        """Whether a level that may name somebody is any text."""
+        columns, levels = columns_of(self.seen), self.topic.split("/")
+        return any(level == "+" and may_be_person(columns, place) for place, level in enumerate(levels))
+
+    @property
     def messages(self) -> int:
         """How many messages there were."""
         return len(self.seen)
@@ -117,36 +138,12 @@ class FoundSource:
 
     def _add(self, entity: str, name: str, wire: str, value: float, unit: str) -> None:
         self.entities.add(entity)
-        guess = unit if unit in UNITS else _unit_of(name)
+        guess = unit if unit in UNITS else usual_unit(name)
         metric = FoundMetric(name=name, wire=wire, unit=guess, low=value, high=value)
         if name in self.metrics:
             self.metrics[name].see(metric)
         else:
             self.metrics[name] = metric
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Places:
-    """Which levels of some topics say the entity and the metric; -1 for none."""
-
-    entity: int
-    metric: int
-
-    def template(self, seen: Sequence[Sample]) -> str:
-        """Return the topics as a template: what varies and says neither is any text."""
-        parts = []
-        for place, values in enumerate(_columns(seen)):
-            if place == self.metric:
-                parts.append("{metric}")
-            elif place == self.entity:
-                parts.append("{entity}")
-            else:
-                parts.append(values[0] if len(values) == 1 else "+")
-        return "/".join(parts)
-
-    def entity_of(self, sample: Sample) -> str:
-        """Return the entity that a topic says."""
-        return unquote_id(sample.levels[self.entity]) if self.entity >= 0 else _ONE_ENTITY
 
 
 def source_of(form: str, seen: Sequence[Sample]) -> FoundSource:
@@ -170,26 +167,26 @@ def source_of(form: str, seen: Sequence[Sample]) -> FoundSource:
 
 def _bare(seen: Sequence[Sample], form: str) -> FoundSource:
     """Return a source of numbers, or of words that stand for one."""
-    places = _places(seen, entity=True, metric=True)
+    places = places_of(seen, entity=True, metric=True)
     payload: dict[str, object] = {"format": "state"} if form == "word" else {}
     source = _new(seen, places, form, payload)
     for sample in seen:
         value = sample.records[0][""]
-        number = _word(value) if isinstance(value, str) else float(value) if is_number(value) else 0.0
-        source.see_named(places.entity_of(sample), sample.levels[places.metric], number)
+        number = word_number(value) if isinstance(value, str) else float(value) if is_number(value) else 0.0
+        source.see_named(places.entity_of(sample), places.metric_of(sample), number)
     return source
 
 
 def _preset(seen: Sequence[Sample], form: str) -> FoundSource:
     """Return a source of a format that says by itself where things are."""
-    places = _places(seen, entity=True, metric=False)
+    places = places_of(seen, entity=True, metric=False)
     if form == "thin-edge":
-        places = _Places(entity=_THIN_EDGE_CHILD if seen[0].levels[3] else _THIN_EDGE_DEVICE, metric=-1)
+        places = Places(entity=_THIN_EDGE_CHILD if seen[0].levels[3] else _THIN_EDGE_DEVICE, metric=-1)
     source = _new(seen, places, form, {"format": form})
     if form == "thin-edge":
         source.topic = source.topic.rpartition("/")[0] + "/+"
     for sample in seen:
-        for path, value in _numbers(sample.records[0], words=form == "state"):
+        for path, value in numbers_of(sample.records[0], words=form == "state"):
             source.see(places.entity_of(sample), path, value)
     if any(m.name != m.wire for m in source.metrics.values()):
         source.payload["values"] = {m.name: m.wire for m in source.metrics.values()}
@@ -203,18 +200,18 @@ def _objects(seen: Sequence[Sample], shape: str, *, items: str = "") -> FoundSou
     entity = _entity_field(seen, metric)
     said = {"items": items, "entity": entity, "metric": metric, "value": value if value != "value" else ""}
     payload: dict[str, object] = {name: given for name, given in said.items() if given}
-    places = _places(seen, entity=not entity, metric=bool(value) and not metric)
+    places = places_of(seen, entity=not entity, metric=bool(value) and not metric)
     source = _new(seen, places, form, payload | _time_settings(seen))
     for sample in seen:
         for record in sample.records:
             whose = str(record.get(entity, sample.outer.get(entity))) if entity else places.entity_of(sample)
             if not value:
-                for path, number in _numbers(record):
+                for path, number in numbers_of(record):
                     source.see(whose, path, number)
             elif is_number(given := record[value]) and metric:
                 source.see(whose, str(record.get(metric, sample.outer.get(metric))), float(given))
             elif is_number(given):
-                source.see_named(whose, sample.levels[places.metric], float(given))
+                source.see_named(whose, places.metric_of(sample), float(given))
     if metric:
         _note_names(source)
     elif not value:
@@ -228,7 +225,7 @@ def _csv(seen: Sequence[Sample], separator: str) -> FoundSource:
     columns, time_unit = _csv_columns(rows, seen[0].outer)
     where = {name: place for place, name in columns.items()}
     entity, metric, one = where.get("entity"), where.get("metric"), "value" in where
-    places = _places(seen, entity=entity is None, metric=one and metric is None)
+    places = places_of(seen, entity=entity is None, metric=one and metric is None)
     payload: dict[str, object] = {"format": "csv", "columns": list(columns.values())}
     payload |= {"separator": separator} if separator != "," else {}
     payload |= {"time_unit": time_unit} if time_unit else {}
@@ -246,7 +243,7 @@ def _csv(seen: Sequence[Sample], separator: str) -> FoundSource:
                 elif metric is not None:
                     source.see(whose, str(row[metric]), number)
                 else:
-                    source.see_named(whose, sample.levels[places.metric], number)
+                    source.see_named(whose, places.metric_of(sample), number)
     _note_names(source)
     return source
 
@@ -270,7 +267,7 @@ def _csv_columns(rows: Sequence[Fields], header: Fields) -> tuple[dict[str, str]
             columns[place] = "time" if no_time and says_time else "value"
             time_unit = "ms" if columns[place] == "time" and min(numbers) > _MS_SINCE else time_unit
         elif cells and all(map(is_id, cells)):
-            columns[place] = "metric" if _are_measures(cells) else "entity"
+            columns[place] = "metric" if are_measures(cells) else "entity"
     for name in ("entity", "metric"):
         columns |= dict.fromkeys([place for place in columns if columns[place] == name][1:], "_")
     values = [place for place in columns if columns[place] == "value"]
@@ -283,7 +280,7 @@ def _csv_columns(rows: Sequence[Fields], header: Fields) -> tuple[dict[str, str]
 
 
 def _senml(seen: Sequence[Sample]) -> FoundSource:
-    source = _new(seen, _Places(entity=-1, metric=-1), "senml", {"format": "senml"})
+    source = _new(seen, Places(entity=-1, metric=-1), "senml", {"format": "senml"})
     source.entity = ""
     for sample in seen:
         base_name = base_unit = ""
@@ -297,10 +294,17 @@ def _senml(seen: Sequence[Sample]) -> FoundSource:
     return source
 
 
-def _new(seen: Sequence[Sample], places: _Places, form: str, payload: dict[str, object]) -> FoundSource:
-    fixed = _ONE_ENTITY if places.entity < 0 and "entity" not in payload and not _has_entity_column(payload) else ""
+def _new(seen: Sequence[Sample], places: Places, form: str, payload: dict[str, object]) -> FoundSource:
+    fixed = ONE_ENTITY if places.entity < 0 and "entity" not in payload and not _has_entity_column(payload) else ""
+    template = places.template(seen)
     return FoundSource(
-        topic=places.template(seen), kind=_kind_of(seen), form=form, payload=payload, seen=seen, entity=fixed
+        topic=template,
+        kind=_kind_of(template),
+        form=form,
+        payload=payload,
+        seen=seen,
+        entity=fixed,
+        metric=places.said_metric,
     )
 
 
@@ -316,41 +320,6 @@ def _note_names(source: FoundSource) -> None:
         source.payload["values"] = named
 
 
-def _columns(seen: Sequence[Sample]) -> list[list[str]]:
-    """Return the texts of every level of some topics."""
-    return [sorted({sample.levels[place] for sample in seen}) for place in range(len(seen[0].levels))]
-
-
-def _places(seen: Sequence[Sample], *, entity: bool, metric: bool) -> _Places:
-    """Return which levels say what the payload does not.
-
-    The metric is the last one that says anything. The entity is the last one that varies before it, unless what its
-    values say is each time something else: then it is a sort of message.
-    """
-    columns = _columns(seen)
-    last = len(columns) - 1
-    while metric and last > 1 and len(columns[last]) == 1 and columns[last][0] in _FILLERS:
-        last -= 1
-    metric_place = last if metric else -1
-    if not entity:
-        return _Places(entity=-1, metric=metric_place)
-    usual = [place for place in range(1, len(columns)) if place != metric_place]
-    varying = [place for place in usual if len(columns[place]) > 1]
-    sorts = [place for place in usual if not metric and _is_sort(seen, place)]
-    for candidates in (set(varying) - set(sorts), set(usual) - set(sorts), varying, usual):
-        if candidates:
-            return _Places(entity=max(candidates), metric=metric_place)
-    return _Places(entity=0 if len(columns) > 1 else -1, metric=metric_place)
-
-
-def _is_sort(seen: Sequence[Sample], place: int) -> bool:
-    """Return whether a level varies and messages with different texts there have no number in common."""
-    paths: dict[str, set[str]] = defaultdict(set)
-    for sample in seen:
-        paths[sample.levels[place]] |= {path for record in sample.records for path, _ in _numbers(record)}
-    return len(paths) > 1 and all(paths.values()) and all(a.isdisjoint(b) for a, b in combinations(paths.values(), 2))
-
-
 def _entity_field(seen: Sequence[Sample], metric: str) -> str:
     """Return the field that says the entity, empty where the topic does: then each topic has one."""
     for path in _named_fields(seen, _ENTITY_FIELDS):
@@ -360,8 +329,10 @@ def _entity_field(seen: Sequence[Sample], metric: str) -> str:
         name = path.rpartition(".")[2].lower()
         # one that every message has anew is the number of the message
         is_number = name == "id" and len(seen) > 1 and len(known) == len(given)
-        is_other = path == metric or is_number or (name in _EITHER and _are_measures(known))
-        in_topic = all(whose in levels for levels, whose in given) or (len(topics) > 1 and len(pairs) == len(topics))
+        is_other = path == metric or is_number or (name in _EITHER and are_measures(known))
+        # a name that one topic alone gives may be that of the sensor's sort
+        topics_tell = len(topics) > 1 or (name in _WEAK_NAMES and len(known) == 1 and len(seen[0].levels) > 1)
+        in_topic = all(whose in levels for levels, whose in given) or (topics_tell and len(pairs) == len(topics))
         if not (is_other or in_topic) and all(map(is_id, known)):
             return path
     return ""
@@ -371,7 +342,7 @@ def _metric_field(seen: Sequence[Sample]) -> str:
     """Return the field that says the metric, empty where there is none."""
     for name in _named_fields(seen, _METRIC_FIELDS):
         given = {str(record.get(name, sample.outer.get(name))) for sample in seen for record in sample.records}
-        if all(_plain(wire) for wire in given) and (name not in _EITHER or _are_measures(given)):
+        if all(_plain(wire) for wire in given) and (name not in _EITHER or are_measures(given)):
             return name
     return ""
 
@@ -390,11 +361,6 @@ def _named_fields(seen: Sequence[Sample], names: Sequence[str]) -> Iterator[str]
                 yield path
 
 
-def _are_measures(names: Sequence[str] | set[str]) -> bool:
-    """Return whether any of some names is that of a quantity."""
-    return any(part in name.lower() for name in names for part, _ in _USUAL_UNITS)
-
-
 def _time_settings(seen: Sequence[Sample]) -> dict[str, object]:
     """Return the settings of the time that payloads carry."""
     everything = [fields for sample in seen for fields in (*sample.records, sample.outer)]
@@ -408,30 +374,13 @@ def _time_settings(seen: Sequence[Sample]) -> dict[str, object]:
     return {}
 
 
-def _numbers(record: Fields, *, words: bool = False) -> Iterator[tuple[str, float]]:
-    """Yield (path, value) of the numbers of an object, times and the like left out; of words that stand for one too."""
-    for path, value in record.items():
-        if path.rpartition(".")[2] in _NOT_METRICS:
-            continue
-        if is_number(value):
-            yield path, float(value)
-        elif words and isinstance(value, str) and value.lower() in WORDS:
-            yield path, _word(value)
-
-
-def _word(text: str) -> float:
-    """Return a guess of the number that a state stands for; it is only shown."""
-    return float(text.lower() in ("on", "true", "open", "home", "occupied", "detected"))
-
-
 def _plain(name: str) -> str:
     return re.sub(r"\W+", "_", name).strip("_").lower()[:64]
 
 
-def _unit_of(name: str) -> str:
-    return next((unit for part, unit in _USUAL_UNITS if part in name), "1")
-
-
-def _kind_of(seen: Sequence[Sample]) -> str:
-    name = _plain(seen[0].levels[0])
-    return name if name and is_id(name) else "thing"
+def _kind_of(template: str) -> str:
+    """Return a name for the entities of some topics: the fixed text before them that is their sort, else the first."""
+    levels = template.split("/")
+    before = levels[levels.index("{entity}") - 1] if "{entity}" in levels else ""
+    name = _plain(before if is_sort_name(before) else levels[0])
+    return name if name and is_id(name) else ANY_KIND

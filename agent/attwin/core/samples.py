@@ -10,7 +10,8 @@ VALUE_FIELDS = ("value", "v", "val", "reading")
 TIME_FIELDS = ("time", "timestamp", "ts", "t", "datetime")
 WORDS = frozenset(("on", "off", "true", "false", "open", "closed", "home", "not_home", "occupied", "clear", "detected"))
 """States that stand for a number, as format ``state`` reads them."""
-_THIN_EDGE, _ZIGBEE = "te", "zigbee2mqtt"
+_NOT_METRICS = frozenset((*TIME_FIELDS, "last_seen", "seq", "linkquality"))
+_THIN_EDGE, _ZIGBEE, _HOME_ASSISTANT = "te", "zigbee2mqtt", "homeassistant"
 _THIN_EDGE_LEVELS = 7
 _SEPARATORS = ",;\t|"
 _MOST_TEXT = 65_536
@@ -47,7 +48,8 @@ def sample_of(topic: str, payload: bytes) -> Sample | None:
     except (ValueError, RecursionError):
         return _text_sample(levels, payload)
     if is_number(content):
-        return Sample(levels=levels, form="number", records=[{"": content}])
+        form = _form_of_state(levels) or "number"
+        return Sample(levels=levels, form=form, records=[{"": content}])
     if isinstance(content, list):
         return _list_sample(levels, content)
     if isinstance(content, dict):
@@ -77,6 +79,11 @@ def is_iso(text: object) -> bool:
 def value_field(record: Fields) -> str:
     """Return the field of an object that has one value, empty where it has none or several."""
     return next((name for name in VALUE_FIELDS if is_number(record.get(name))), "")
+
+
+def _form_of_state(levels: tuple[str, ...]) -> str:
+    """Return the form of a state of Home Assistant, a number or a word by turns; empty for other topics."""
+    return f"word:{levels[1]}" if levels[0] == _HOME_ASSISTANT and len(levels) > 1 else ""
 
 
 def _object_sample(levels: tuple[str, ...], content: Mapping[str, object]) -> Sample | None:
@@ -119,6 +126,22 @@ def is_time(path: str) -> bool:
     return path.rpartition(".")[2].lower() in TIME_FIELDS
 
 
+def numbers_of(record: Fields, *, words: bool = False) -> Iterator[tuple[str, float]]:
+    """Yield (path, value) of the numbers of an object, times and the like left out; of words that stand for one too."""
+    for path, value in record.items():
+        if path.rpartition(".")[2] in _NOT_METRICS:
+            continue
+        if is_number(value):
+            yield path, float(value)
+        elif words and isinstance(value, str) and value.lower() in WORDS:
+            yield path, word_number(value)
+
+
+def word_number(text: str) -> float:
+    """Return a guess of the number that a state stands for; it is only shown."""
+    return float(text.lower() in ("on", "true", "open", "home", "occupied", "detected"))
+
+
 def flat(content: Mapping[str, object], before: str = "") -> dict[str, object]:
     """Return the plain values of an object by their paths, two levels deep."""
     found: dict[str, object] = {}
@@ -150,7 +173,8 @@ def _text_sample(levels: tuple[str, ...], payload: bytes) -> Sample | None:
     except UnicodeDecodeError:
         return None
     if text.strip().lower() in WORDS:
-        return Sample(levels=levels, form="word", records=[{"": text.strip()}])
+        form = _form_of_state(levels) or "word"
+        return Sample(levels=levels, form=form, records=[{"": text.strip()}])
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines or '"' in text:
         return None

@@ -71,6 +71,14 @@ class SuppressReason(StrEnum):
     DEADBAND = "deadband"
 
 
+class EmptyReason(StrEnum):
+    """Why a message that was read held no reading. The values are the names of counters."""
+
+    NO_READING = "no_reading"
+    UNAVAILABLE = "unavailable"
+    NOT_DATA = "not_data"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReadingBatch:
     """Readings in the order they arrived, as columns of one length N.

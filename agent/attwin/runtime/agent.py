@@ -259,6 +259,7 @@ class Agent:
         taken = self.twin.take(ingested.batch, now_ms=ingested.now_ms, clock_trusted=self.clock.is_trusted)
         current.stored.append(taken.stored)
         current.counts.update(ingested.counts)
+        self._notices.empty(ingested.empty)
         current.deliveries += ingested.deliveries
         self._count_readings(ingested.rows.source, taken)
         if taken.late.any():

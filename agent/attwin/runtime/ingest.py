@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from attwin.core.deliveries import Deliveries, fingerprint
 from attwin.core.routes import SOURCE_SHIFT, NoRoute, Routes
 from attwin.core.taken import found_again, reading_checksum
-from attwin.core.types import Quality, ReadingBatch, Reason, Reject, RejectReason, SuppressReason, readings
+from attwin.core.types import EmptyReason, Quality, ReadingBatch, Reason, Reject, RejectReason, SuppressReason, readings
 from attwin.ports import NO_TIME_MS, Decoded, Decoder, Messages
 from attwin.runtime.receipts import Receipts
 from attwin.runtime.rows import NO_ROWS, Rows, joined_rows
@@ -53,6 +53,7 @@ class Ingested:
         repeated: Readings that were taken before.
         refused: Readings of these messages that were not taken.
         rejects: What was no reading.
+        empty: (source, topic, how many) of messages that were read and held nothing that their source asks for.
         counts: What was counted, by (source, name, reason).
         is_sure: Whether all that is known to have been taken before was found again.
         deliveries: (packet id, checksum) of the messages with a reading that has no time of its own.
@@ -67,6 +68,7 @@ class Ingested:
     refused: Sequence[_Refused]
     rejects: list[Reject]
     counts: Counts
+    empty: Sequence[tuple[str, str, int]] = ()
     is_sure: bool = True
     deliveries: list[tuple[int, int]] = field(default_factory=list)
     silent: Sequence[int] = ()
@@ -110,8 +112,8 @@ class Ingest:
     ) -> Ingested:
         """Return the readings and the rejects of ``messages``.
 
-        Every message is decoded or rejected; every reading of a decoded one is taken on, a repetition, ignored or
-        rejected. The counts say so.
+        Every message is decoded, empty or rejected; every reading of a decoded one is taken on, a repetition, ignored
+        or rejected. The counts say so.
 
         Args:
             messages: In order of arrival.
@@ -164,6 +166,7 @@ class Ingest:
             refused=refused,
             rejects=rejects,
             counts=counts,
+            empty=[found for part in parts for found in self._empty_of(messages, part)],
             is_sure=again is not None,
             deliveries=deliveries,
             silent=[s for part in parts for s in part.decoded.silent if self.routes.catalogue.is_live(s)],
@@ -270,6 +273,14 @@ class Ingest:
             for place, reason, detail in part.decoded.faults
         ]
 
+    def _empty_of(self, messages: Messages, part: "_Part") -> list[tuple[str, str, int]]:
+        """Return how many messages of a source held nothing that it asks for, with the topic of one; none for none."""
+        places = [place for place, reason in part.decoded.empty if reason == EmptyReason.NO_READING]
+        if not places:
+            return []
+        topic = messages.topics[int(part.places[places[0]])].decode("utf-8", errors="backslashreplace")
+        return [(self._names[part.source], self.routes.masked(topic, part.source), len(places))]
+
     def _counts(self, parts: Sequence["_Part"], rejects: Sequence[Reject], refused: Sequence[_Refused]) -> Counts:
         """Return how many messages were received and what became of them, and how many readings they held."""
         counts: Counts = Counter()
@@ -277,7 +288,9 @@ class Ingest:
             name, decoded = self._names[part.source], part.decoded
             messages = len(part.places) - len(decoded.faults)
             counts[name, "messages_received", ""] += messages
-            counts[name, "messages_decoded", ""] += messages
+            counts[name, "messages_decoded", ""] += messages - len(decoded.empty)
+            for _, why in decoded.empty:
+                counts[name, "messages_empty", why] += 1
             counts[name, "readings_decoded", ""] += len(decoded.place) + len(decoded.refused) + decoded.ignored
             counts[name, "readings_suppressed", SuppressReason.NOT_CONFIGURED] += decoded.ignored
         for reject in rejects:

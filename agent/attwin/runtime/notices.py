@@ -10,7 +10,7 @@ from attwin.core.types import Reject
 from attwin.ports import CONNECTING, AlertChange, Clock
 from attwin.runtime.twin import Twin
 
-_REJECTS_EVERY_MS = 10_000
+_SAID_EVERY_MS = 10_000
 
 log = logging.getLogger("attwin")
 
@@ -22,6 +22,7 @@ class Notices:
         self._clock = clock
         self._links: dict[str, str] = {}
         self._rejects: dict[str, tuple[int, int]] = {}
+        self._empty: dict[str, tuple[int, int]] = {}
 
     def link(self, name: str, problem: str) -> None:
         """Say when the state of a link changes, not at every try."""
@@ -43,8 +44,28 @@ class Notices:
                 log.warning(
                     "rejected=%d reason=%s topic=%r detail=%r", count, reject.reason, reject.topic[:80], reject.detail
                 )
-                count, next_ms = 0, now + _REJECTS_EVERY_MS
+                count, next_ms = 0, now + _SAID_EVERY_MS
             self._rejects[reject.reason] = (count, next_ms)
+
+    def empty(self, found: Sequence[tuple[str, str, int]]) -> None:
+        """Say which messages held no reading: one line a source, at most every 10 s, with the topic of one.
+
+        Args:
+            found: Source, topic, and how many.
+        """
+        now = self._clock.monotonic_ms() if found else 0
+        for source, topic, more in found:
+            count, next_ms = self._empty.get(source, (0, 0))
+            count += more
+            if now >= next_ms:
+                log.warning(
+                    "empty=%d source=%r topic=%r detail='holds nothing that the source asks for; was a field renamed?'",
+                    count,
+                    source,
+                    topic[:80],
+                )
+                count, next_ms = 0, now + _SAID_EVERY_MS
+            self._empty[source] = (count, next_ms)
 
     def alerts(self, changes: Sequence[AlertChange]) -> None:
         """Say which alerts have changed."""

@@ -2,18 +2,23 @@
 
 import secrets
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from attwin.adapters.mqtt_link import BrokerAddress
 from attwin.adapters.mqtt_probe import BrokerLimits, probe_broker
-from attwin.core.errors import LinkDownError, SettingsError
+from attwin.adapters.mqtt_watcher import Watcher
+from attwin.core.errors import DataError, LinkDownError, SettingsError
 from attwin.core.outgoing import base_topic
 from attwin.settings.model import BrokerSettings, Settings
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _COMMIT_S = 0.1
+_DROPPED = "$SYS/broker/publish/messages/dropped"
+"""Retained by Mosquitto and others; published every ten seconds."""
+_LISTEN_S = 0.3
 _DEFAULT_WINDOW = 20
 
 
@@ -55,16 +60,37 @@ def address_of(settings: BrokerSettings, client_id: str) -> BrokerAddress:
     )
 
 
+def broker_given(url: str, *, username: str = "", password_file: str = "", ca_file: str = "") -> BrokerSettings:
+    """Return a broker that options name, as a configuration would.
+
+    Raises:
+        DataError: The address is none.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good and "://" not in url:
+        raise DataError(f"--broker has no scheme: put mqtt:// in front, mqtt://{url}, or mqtts:// for TLS")
+    if not good:
+        raise DataError(f"--broker is mqtt://host:port, or mqtts://host:port for TLS, not `{url}`")
+    return BrokerSettings(url=url, username=username, password_file=password_file, ca_file=ca_file)
+
+
 def check_broker(settings: Settings) -> list[Finding]:
     """Measure the broker of the sensors and return what was found."""
     address = address_of(settings.broker, f"attwin-{settings.gateway.id}")
     topic = f"{base_topic(settings.gateway.id)}/probe/{secrets.token_hex(4)}"
     try:
+        # the measurement itself makes a broker drop
+        before = _dropped(address)
         limits = probe_broker(address, topic)
     except LinkDownError as error:
         return [Finding(level="error", about="broker", text=str(error))]
     reached = f"{address!r} answers in {limits.round_trip_ms:.1f} ms"
-    return [Finding(level="ok", about="broker", text=reached), _window(settings, limits), _queue(limits)]
+    found = [Finding(level="ok", about="broker", text=reached), _window(settings, limits), _queue(limits)]
+    return [*before, *found]
 
 
 def _window(settings: Settings, limits: BrokerLimits) -> Finding:
@@ -86,6 +112,27 @@ def _window(settings: Settings, limits: BrokerLimits) -> Finding:
     if limits.window <= _DEFAULT_WINDOW:
         return Finding(level="warning", about="window", text=f"{text}; raise max_inflight_messages for more")
     return Finding(level="ok", about="window", text=text)
+
+
+def _dropped(address: BrokerAddress) -> list[Finding]:
+    """Return how many messages the broker says it has dropped for clients that were slow or away; nothing for no word.
+
+    Raises:
+        LinkDownError: It cannot be reached, or refuses.
+    """
+    watcher = Watcher(
+        address.host, address.port, _DROPPED, username=address.username, password=address.password, tls=address.tls
+    )
+    try:
+        time.sleep(_LISTEN_S)
+        said = [arrival.payload for arrival in watcher.take()]
+    finally:
+        watcher.close()
+    if not said or not said[-1].isdigit():
+        return []
+    count = int(said[-1])
+    text = f"{count} messages were dropped for clients that were slow or away since the broker started"
+    return [Finding(level="warning" if count else "ok", about="dropped", text=text)]
 
 
 def _queue(limits: BrokerLimits) -> Finding:

@@ -194,7 +194,7 @@ def running_demo(folder: Path, *, speed: float, embedded: bool) -> Iterator[Demo
             "publisher",
             [
                 *(*attwin, "publish", str(_SAMPLE), "--json", "--broker", f"mqtt://127.0.0.1:{port}"),
-                *("--entity", "office", "--zone", "Europe/Brussels", "--speed", str(speed)),
+                *("--entity", "office", "--zone", "Europe/Brussels", "--speed", str(speed), "--rate", "0"),
                 *(
                     "--metric",
                     "temperature=Temperature",

@@ -1,10 +1,12 @@
 """A first configuration, from what a broker has."""
 
+import math
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import yaml
@@ -13,16 +15,18 @@ from attwin.adapters.mqtt_watcher import Watcher
 from attwin.core.catalogue import Catalogue, Kind
 from attwin.core.clean import Recent
 from attwin.core.deliveries import Deliveries
-from attwin.core.discover import discover, kinds_of
+from attwin.core.discover import discover, kinds_of, skipped_as
 from attwin.core.errors import DataError
-from attwin.core.found import FoundMetric, FoundSource
+from attwin.core.found import ANY_KIND, FoundMetric, FoundSource
 from attwin.core.outgoing import base_topic
+from attwin.core.types import EmptyReason
 from attwin.ports import Messages
-from attwin.settings.model import Settings
+from attwin.settings.model import BrokerSettings, Settings
+from attwin.wiring.brokers import address_of
 from attwin.wiring.models import metrics_of
 from attwin.wiring.sources import ingest_of, sources_of
 
-_PORTS = {"mqtt": 1883}
+_EXISTS = "{path} exists; --force replaces it, --out names another file"
 _MOST_MESSAGES = 50_000
 _LOOK_SECONDS = 0.1
 _MOST_AT_ONCE = 1000
@@ -31,31 +35,22 @@ _MACHINE = "machine"
 
 
 def listen(
-    broker: str, topic: str, seconds: float, *, username: str, password: str, progress: Callable[[float], object]
+    broker: BrokerSettings, topic: str, seconds: float, *, progress: Callable[[float], object]
 ) -> list[tuple[str, bytes]]:
     """Return the messages that a broker has for some seconds, retained ones too.
 
     Args:
-        broker: mqtt://host:port.
+        broker: Where it is.
         topic: The filter to subscribe to.
         seconds: For how long.
-        username: Empty for none.
-        password: Of the user.
         progress: Told the seconds that have passed, now and then.
 
     Raises:
-        DataError: The address is none.
+        SettingsError: The certificates cannot be used.
         LinkDownError: The broker cannot be reached, or refuses.
     """
-    parts = urlsplit(broker)
-    try:
-        host, port = parts.hostname, _PORTS[parts.scheme] if parts.port is None else parts.port
-    except (KeyError, ValueError):
-        host = port = None
-    if not host or not port or parts.scheme not in _PORTS:
-        # a password must not leave in the clear because TLS was asked for
-        raise DataError(f"--broker is mqtt://host:port, without TLS, not `{broker}`")
-    watcher = Watcher(host, port, topic, username=username, password=password)
+    where = address_of(broker, "")
+    watcher = Watcher(where.host, where.port, topic, username=where.username, password=where.password, tls=where.tls)
     found: list[tuple[str, bytes]] = []
     started = time.monotonic()
     try:
@@ -68,8 +63,14 @@ def listen(
     return found
 
 
-def propose(messages: Sequence[tuple[str, bytes]], *, gateway: str, broker: str) -> str:
+def propose(messages: Sequence[tuple[str, bytes]], *, gateway: str, broker: BrokerSettings, zone: str) -> str:
     """Return a commented configuration that reads the messages.
+
+    Args:
+        messages: (topic, payload), in order of arrival.
+        gateway: Its id.
+        broker: Where they came from.
+        zone: The time zone of the site.
 
     Raises:
         DataError: There is nothing in them that can be read.
@@ -81,6 +82,7 @@ def propose(messages: Sequence[tuple[str, bytes]], *, gateway: str, broker: str)
             f"{len(messages)} messages, and none with a reading; is --topic right, and do the sensors publish?"
         )
     kinds = kinds_of(sources)
+    given = {name: getattr(broker, name) for name in ("url", "username", "password_file", "ca_file")}
     machine = next(
         name for name in (_MACHINE, *(f"{_MACHINE}{number}" for number in range(2, 99))) if name not in kinds
     )
@@ -88,13 +90,19 @@ def propose(messages: Sequence[tuple[str, bytes]], *, gateway: str, broker: str)
         "# Made by `attwin init` from what the broker had. Look through it, then run `attwin config check`.",
         "version: 1",
         "",
-        f"gateway: {{id: {_flow(gateway)}}}",
-        f"broker: {{url: {_flow(broker)}}}",
+        f"gateway: {_flow({'id': gateway, 'zone': zone})}   # of what commands print, and of ISO times",
+        f"broker: {_flow({name: said for name, said in given.items() if said})}",
         "# upstream: {url: mqtts://hub.example.org}   # gets alerts and states; leave it out to work alone",
         "",
         "kinds:",
     ]
+    if len(kinds) > 1:
+        lines += ["  # An entity id is the same entity in all topics, and of one kind: sources that may name the same"]
+        lines += ["  # entities need one kind, also where none of them was seen in both."]
     for kind, metrics in kinds.items():
+        topics = [source.topic for source in sources if source.kind == kind]
+        if kind.startswith(ANY_KIND) and len(topics) > 1:
+            lines += [f"  # {' and '.join(map(_flow, topics[:3]))} tell of the same entities: call this what those are"]
         lines += [f"  {_flow(kind)}:", "    metrics:", *map(_metric_line, metrics)]
     if groups:
         lines += [
@@ -111,12 +119,16 @@ def propose(messages: Sequence[tuple[str, bytes]], *, gateway: str, broker: str)
             f"    kind: {machine}",
             "    payload: {format: sparkplug, values: {value: 'Name/Of/The/Metric'}}",
         ]
+    skipped = Counter(what for topic, _ in messages if (what := skipped_as(topic)))
+    if skipped:
+        lines += ["", "# Skipped, as no readings of sensors:"]
+        lines += [f"#   {what}: {_of(count, 'message')}" for what, count in sorted(skipped.items())]
     if strange:
         lines += ["", "# Not recognised:"]
-        lines += [f"#   {topic!r}: {count} messages" for topic, count in sorted(strange.items())[:20]]
+        lines += [f"#   {topic!r}: {_of(count, 'message')}" for topic, count in sorted(strange.items())[:20]]
     lines += ["", "rules: []", "# - name: too-high", f"#   kind: {sources[0].kind if sources else machine}"]
-    first = next(iter(sources[0].metrics.values())).name if sources else "value"
-    lines += [f"#   when: {{metric: {first}, above: 100, clear_below: 90}}", "#   for: 5m", ""]
+    first = next(iter(kinds[sources[0].kind])) if sources else None
+    lines += [f"#   when: {_example_rule(first)}", "#   for: 5m", ""]
     return "\n".join(lines)
 
 
@@ -148,7 +160,32 @@ def rehearse(settings: Settings, messages: Sequence[tuple[str, bytes]], *, now_m
         rejected["duplicate"] += int(repeated.sum())
         for reject in found.rejects:
             rejected[reject.reason] += reject.count
+        for (_, name, reason), count in found.counts.items():
+            rejected[reason] += count if name == "messages_empty" and reason == EmptyReason.NO_READING else 0
     return readings, +rejected
+
+
+def local_zone() -> str:
+    """Return the IANA name of this machine's time zone, UTC where it has none."""
+    linked = os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
+    for name in (os.environ.get("TZ", "").removeprefix(":"), linked):
+        try:
+            return ZoneInfo(name).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            continue
+    return "UTC"
+
+
+def check_new(path: Path, *, force: bool) -> None:
+    """Find out whether a file could be written that does not exist yet, without writing it.
+
+    Raises:
+        DataError: It exists, or cannot be written.
+    """
+    if path.exists() and not force:
+        raise DataError(_EXISTS.format(path=path))
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise DataError(f"{path}: cannot be written there")
 
 
 def write_new(path: Path, text: str, *, force: bool) -> None:
@@ -161,26 +198,53 @@ def write_new(path: Path, text: str, *, force: bool) -> None:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise DataError(f"{path} exists; --force replaces it, --out names another file") from None
+        raise DataError(_EXISTS.format(path=path)) from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
 
 
+def _example_rule(metric: FoundMetric | None) -> str:
+    """Return a condition that nothing that was seen would fulfil."""
+    if metric is None:
+        return "{metric: value, above: 100, clear_below: 90}"
+    beyond = metric.high + max(metric.high - metric.low, abs(metric.high) / 10, 1e-3)
+    above = _round_up(beyond)
+    return f"{{metric: {metric.name}, above: {above:g}, clear_below: {(metric.high + above) / 2:g}}}"
+
+
+def _round_up(value: float) -> float:
+    """Return a number of two digits that is not smaller."""
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
+    return math.ceil(value / step) * step
+
+
 def _metric_line(metric: FoundMetric) -> str:
     seen = f"{metric.low:g}" if metric.low == metric.high else f"{metric.low:g} to {metric.high:g}"
-    readings = "1 reading" if metric.count == 1 else f"{metric.count} readings"
-    return f"      {_flow(metric.name)}: {{unit: {_flow(metric.unit)}}}   # {seen} in {readings}; add min, max, every"
+    remark = f"{seen} in {_of(metric.count, 'reading')}; add min, max, every"
+    return f"      {_flow(metric.name)}: {{unit: {_flow(metric.unit)}}}   # {remark}"
 
 
 def _source_lines(source: FoundSource) -> list[str]:
-    topics = "1 topic" if source.topics == 1 else f"{source.topics} topics"
+    seen = f"{_of(source.topics, 'topic')}, {_of(source.messages, 'message')}"
+    remarks = [
+        f"{seen}; if entities are people or devices, add `identifiers: [entity]`",
+        "guessed from one topic: check which level is the entity" if source.is_guess else "",
+        "several topics say the same entity and metric: check which level is the entity"
+        if source.has_namesakes
+        else "",
+        "`+` may name people; as {person} it can be one of the `identifiers`" if source.leaves_out_people else "",
+    ]
     lines = [
-        f"  # {topics}, {source.messages} messages; if entities are people or devices, add `identifiers: [entity]`",
+        *(f"  # {remark}" for remark in remarks if remark),
         f"  - topic: {_flow(source.topic)}",
         f"    kind: {_flow(source.kind)}",
     ]
     said = {"entity": source.entity, "metric": source.metric, "payload": source.payload}
     return [*lines, *(f"    {name}: {_flow(given)}" for name, given in said.items() if given)]
+
+
+def _of(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def _flow(value: object) -> str:

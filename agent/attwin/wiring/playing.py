@@ -16,6 +16,8 @@ from attwin.core.errors import DataError
 from attwin.core.topics import compile_template, quote_id
 from attwin.wiring.offline import Wide, read_wide
 
+_LABELS = frozenset(("occupancy", "label", "class", "target"))
+"""Columns of data sets that no sensor sends, by their plain names."""
 _PORTS = {"mqtt": 1883}
 
 
@@ -48,6 +50,19 @@ class Broker:
     password: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast to publish.
+
+    Attributes:
+        speed: 60 plays an hour in a minute; 0 plays as fast as ``rate`` allows.
+        rate: Most readings a second, so that the broker's queue for the agent does not overrun; 0 for no limit.
+    """
+
+    speed: float
+    rate: float
+
+
 def read_recording(
     path: Path,
     *,
@@ -61,7 +76,8 @@ def read_recording(
 
     Args:
         path: The file.
-        columns: The column of each metric; all numeric columns, by their names in snake case, where this is empty.
+        columns: The column of each metric; where this is empty, all numeric columns but labels such as ``Occupancy``,
+            by their names in snake case.
         time_column: Empty to find it by its name.
         entity: The entity that all rows are about, where no column says it.
         entity_column: The column that says it; empty for none.
@@ -73,7 +89,7 @@ def read_recording(
     if not columns:
         table = read_table(path)
         time_name = time_column or find_time_column(table.names)
-        other = {plain_name(name) for name in (time_name, entity_column, "row") if name}
+        other = _LABELS.union(plain_name(name) for name in (time_name, entity_column, "row") if name)
         columns = {snake(n): n for n in table.names if plain_name(n) not in other and table.is_numeric(n)}
         if not columns:
             raise DataError(f"{path}: no numeric column to publish")
@@ -94,7 +110,7 @@ def play(
     *,
     broker: Broker,
     topic: str,
-    speed: float,
+    pace: Pace,
     qos: int,
     restamp: bool,
     stop: threading.Event,
@@ -106,7 +122,7 @@ def play(
         recording: What to play.
         broker: Where to publish.
         topic: A template such as ``sensors/{entity}/{metric}``.
-        speed: 60 plays an hour in a minute; 0 plays as fast as the broker takes it.
+        pace: How fast.
         qos: 0 or 1.
         restamp: Whether a reading gets the time at which it is sent instead of its own.
         stop: Set it to end early.
@@ -116,6 +132,8 @@ def play(
         DataError: The broker's address or the topic is not one.
         LinkDownError: The broker cannot be reached.
     """
+    if "://" not in broker.url:
+        raise DataError(f"--broker has no scheme: put mqtt:// in front, mqtt://{broker.url}")
     try:
         parts = urlsplit(broker.url)
         host, port = parts.hostname, _PORTS[parts.scheme] if parts.port is None else parts.port
@@ -132,7 +150,7 @@ def play(
         raise DataError(f"--topic: {error}") from error
     player = Player(host, port, username=broker.username, password=broker.password)
     try:
-        return player.play(_plays(recording, topic, speed, restamp=restamp), qos=qos, stop=stop, done=done)
+        return player.play(_plays(recording, topic, pace, restamp=restamp), qos=qos, stop=stop, done=done)
     finally:
         player.close()
 
@@ -143,16 +161,20 @@ def snake(name: str) -> str:
     return re.sub(r"\W+", "_", words).strip("_").lower()
 
 
-def _plays(recording: Recording, topic: str, speed: float, *, restamp: bool) -> Iterator[Play]:
+def _plays(recording: Recording, topic: str, pace: Pace, *, restamp: bool) -> Iterator[Play]:
     wide = recording.wide
+    after_s = 0.0
     start_ms = int(wide.time_ms[0])
     for entity, time_ms, values in zip(wide.entity.tolist(), wide.time_ms.tolist(), wide.values.tolist(), strict=True):
         place = topic.replace("{entity}", quote_id(wide.entities[entity]))
         for metric, value in zip(recording.metrics, values, strict=True):
             if value == value:  # noqa: PLR0124 -- not NaN
+                due_s = (time_ms - start_ms) / 1000 / pace.speed if pace.speed else 0.0
+                after_s = max(due_s, after_s)
                 yield Play(
-                    after_s=(time_ms - start_ms) / 1000 / speed if speed else 0.0,
+                    after_s=after_s,
                     topic=place.replace("{metric}", quote_id(metric)),
                     value=value,
                     time_ms=None if restamp else time_ms,
                 )
+                after_s += 1 / pace.rate if pace.rate else 0.0
