@@ -155,6 +155,52 @@ def test_without_configuration_and_database_both_are_asked_for(database: Path, l
     assert "no database there" in nothing.stderr
 
 
+@pytest.mark.parametrize("line", ABOUT_A_DATABASE)
+def test_a_database_can_be_looked_at_whatever_else_is_wrong_in_the_configuration(database: Path, line: str) -> None:
+    """A secret that only systemd's unit has does not keep root from asking; which command shows it is said."""
+    config = database.with_name("secret.yaml")
+    config.write_text(GOOD.replace("hunter2", "!secret hub") + "store: {path: twin.db}\n", encoding="utf-8")
+    code, printed, said = ABOUT_A_DATABASE[line]
+
+    done = attwin(*line.split(), "--config", str(config))
+
+    hint = f"{config}: 1 problem, which `attwin config check --config {config}` shows.\n"
+    assert (done.returncode, done.stderr) == (code, hint + said)
+    assert re.search(printed, done.stdout, re.MULTILINE), done.stdout
+
+
+def test_where_the_configuration_does_not_say_the_place_the_database_can_be_named(database: Path) -> None:
+    """The hint names the option; of changes nothing is said by a command that makes none."""
+    config = database.with_name("typo.yaml")
+    config.write_text(GOOD + "stor: {path: twin.db}\n", encoding="utf-8")
+
+    done = attwin("status", "--config", str(config))
+
+    assert (done.returncode, "--database" in done.stderr) == (78, True)
+    assert "changed" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["run", "config check", "status"])
+def test_without_a_configuration_a_new_user_is_sent_to_init(tmp_path: Path, line: str) -> None:
+    """And no command suggests an option that it does not have."""
+    done = attwin(*line.split(), cwd=tmp_path)
+
+    assert (done.returncode, "attwin init" in done.stderr) == (2, True)
+    assert ("--database" in done.stderr) == (line == "status")
+
+
+def test_a_missing_model_and_folder_are_told_beside_other_problems(tmp_path: Path) -> None:
+    """The check goes on to what lies beyond the file."""
+    config = tmp_path / "attwin.yaml"
+    text = GOOD.replace("room: {", "room: {model: none.zip, ") + "store: {path: none/twin.db}\nrule: []\n"
+    config.write_text(text, encoding="utf-8")
+
+    done = attwin("config", "check", "--config", str(config))
+
+    assert done.returncode == 78
+    assert re.findall(r"yaml:\d+: ([\w.]+): ", done.stderr) == ["kinds.room.model", "store.path", "rule"]
+
+
 def test_what_is_printed_is_as_with_the_configuration(database: Path) -> None:
     """The gateway's id and its time zone stand in the database."""
     status = attwin("status", "--database", str(database)).stdout

@@ -48,3 +48,6 @@ def schema() -> None:
 def _inspect(settings: Settings, report: Callable[[str, str], None]) -> None:
     inspect_sources(settings, report)
     inspect_models(settings, report)
+    folder = Path(settings.store.path).parent
+    if settings.store.path and not folder.is_dir():
+        report("store.path", f"no folder `{folder}`")

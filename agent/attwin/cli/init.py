@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from attwin.core.topics import is_id
+from attwin.core.topics import ID_RULE, is_id
 from attwin.settings.load import load_settings
 from attwin.wiring.discovering import listen, propose, rehearse, write_new
 
@@ -39,7 +39,7 @@ def command(
 ) -> None:
     """Listen to a broker for some seconds and write a commented configuration of what it saw."""
     if gateway and not is_id(gateway):
-        raise click.BadParameter("1 to 64 letters, digits or any of . _ : ~ -", param_hint="--gateway")
+        raise click.BadParameter(ID_RULE, param_hint="--gateway")
     if not out.parent.is_dir():
         raise click.BadParameter(f"no folder {out.parent}", param_hint="--out")
     password = password_file.read_text(encoding="utf-8").rstrip("\n") if password_file else ""

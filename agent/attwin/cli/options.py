@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from attwin.settings.load import load_settings
+from attwin.core.errors import SettingsError
+from attwin.settings.load import Whereabouts, load_whereabouts
 from attwin.wiring.reading import site_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,7 +29,7 @@ def config_option(function: F) -> F:
         "--config",
         "config",
         type=click.Path(path_type=Path),
-        default=_default_config,
+        default=lambda: _default_config("name one with --config"),
         show_default=f"./{_DEFAULT_CONFIG}, then {_SYSTEM_CONFIG}",
         help="The configuration file.",
     )(function)
@@ -82,8 +83,21 @@ def _place_of(config: Path | None, database: Path | None) -> Place:
     if database:
         gateway, zone = site_of(database)
         return Place(database=database, gateway=gateway, zone=_zone_or_utc(zone))
-    settings = load_settings(config or _default_config())
-    return Place(database=Path(settings.store.path), gateway=settings.gateway.id, zone=ZoneInfo(settings.gateway.zone))
+    found = _whereabouts(config or _default_config("name one with --config, or the database with --database"))
+    return Place(database=Path(found.database), gateway=found.gateway, zone=ZoneInfo(found.zone))
+
+
+def _whereabouts(config: Path) -> Whereabouts:
+    """Return where the database is, and say where the rest of the configuration cannot be used."""
+    try:
+        found = load_whereabouts(config)
+    except SettingsError as error:
+        error.hint = "Without the configuration: name the database with --database."
+        raise
+    if found.problems:
+        count = "1 problem" if found.problems == 1 else f"{found.problems} problems"
+        click.echo(f"{config}: {count}, which `attwin config check --config {config}` shows.", err=True)
+    return found
 
 
 def _zone_or_utc(name: str) -> tzinfo:
@@ -100,11 +114,12 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")(function)
 
 
-def _default_config() -> Path:
+def _default_config(advice: str) -> Path:
     local = Path(_DEFAULT_CONFIG)
     if not local.exists() and not _SYSTEM_CONFIG.exists():
-        advice = "name one with --config, or where that is enough the database with --database"
-        raise click.UsageError(f"no ./{_DEFAULT_CONFIG} and no {_SYSTEM_CONFIG}; {advice}")
+        raise click.UsageError(
+            f"no ./{_DEFAULT_CONFIG} and no {_SYSTEM_CONFIG}; {advice}; `attwin init` writes a first one"
+        )
     return local if local.exists() else _SYSTEM_CONFIG
 
 
