@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from attwin.cli.options import Place, json_option, place_options
+from attwin.cli.options import Place, json_option, place_options, printable
 from attwin.wiring.auditing import audit_of
 
 
@@ -21,7 +21,7 @@ def command(place: Place, *, as_json: bool) -> None:
             continue
         parts = " + ".join(f"{name} {count}" for name, count in found.parts.items()) or "0"
         mark = click.style("ok", fg="green") if not found.difference else click.style("WRONG", fg="red")
-        click.echo(f"{mark}  {found.source}: {found.what} {found.total} = {parts}")
+        click.echo(f"{mark}  " + printable(f"{found.source}: {found.what} {found.total} = {parts}"))
     missing = [found for found in sums if found.difference]
     for found in missing:
         problem = f"{found.difference} unaccounted for" if found.difference > 0 else f"{-found.difference} too many"

@@ -10,7 +10,7 @@ from attwin.wiring.reading import rejects_of, replay_rejects
 
 _COLUMNS = ("reject", "time", "reason", "topic", "detail", "payload")
 _REASONS = click.Choice([reason.value for reason in RejectReason])
-_MOST_TEXT = 60
+_CUT = ("topic", "detail", "payload")
 
 reason_option = click.option("--reason", type=_REASONS, help="Only those with this reason.")
 
@@ -29,16 +29,8 @@ def list_(place: Place, *, reason: str | None, limit: int, as_json: bool) -> Non
     """List what was rejected, newest last. The ring keeps 10 MB."""
     rows = rejects_of(place.database, reason=reason, limit=limit)
     if not as_json:
-        rows = [
-            {
-                **row,
-                "time": time_text(row["time_ms"], place.zone),
-                "detail": _short(row["detail"]),
-                "payload": _short(row["payload"]),
-            }
-            for row in rows
-        ]
-    print_rows(rows, _COLUMNS, as_json=as_json, empty="Nothing was rejected.")
+        rows = [{**row, "time": time_text(row["time_ms"], place.zone)} for row in rows]
+    print_rows(rows, _COLUMNS, as_json=as_json, empty="Nothing was rejected.", cut=_CUT)
 
 
 @command.command()
@@ -62,8 +54,3 @@ def replay(place: Place, *, reason: str | None, numbers: tuple[int, ...], everyt
     with click.progressbar(length=len(chosen), label="Rejects", file=sys.stderr, hidden=not show) as bar:
         facts = replay_rejects(database, chosen, progress=bar.update)
     print_facts(facts, as_json=as_json)
-
-
-def _short(text: object) -> str:
-    shown = str(text).replace("\r", "\\r").replace("\n", "\\n")
-    return shown if len(shown) <= _MOST_TEXT else shown[: _MOST_TEXT - 3] + "..."
