@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +21,9 @@ PAYLOAD = b"\x1b[31mRED\x1b]0;pwn\x07 \xc2\x9b1m\xe2\x80\xae"
 
 def printed(*command: str) -> str:
     """Return what a command prints into a pipe."""
-    return subprocess.run([sys.executable, "-m", "attwin", *command], capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        [sys.executable, "-m", "attwin", *command], capture_output=True, text=True, check=False
+    ).stdout
 
 
 def a_hostile_database(path: Path) -> Path:
@@ -52,6 +55,29 @@ def test_no_list_moves_the_terminal(tmp_path: Path, line: str) -> None:
 
     assert r"\x1b[2J" in shown
     assert all(character.isprintable() for character in shown.replace("\n", ""))
+
+
+def test_a_twin_says_what_is_doubted_of_its_readings(tmp_path: Path) -> None:
+    """A value out of range does not look like any other."""
+    path = tmp_path / "twin.db"
+    store = SqliteStore(path, a_catalogue(), gateway="g1", durability="normal")
+    store.commit(Commit(now_ms=T0_MS, counts={("s", "readings_stored", "ahead"): 3}))
+    store.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("insert into state values (2, ?, 50.0, 'bad', x'', 'out_of_range')", (T0_MS,))
+
+    shown = printed("twin", "show", "e0", "--database", str(path))
+    listed = printed("twin", "list", "--database", str(path))
+    status = printed("status", "--database", str(path))
+
+    assert re.findall(r"^(co2.*?)  +(.*)", shown, re.MULTILINE) == [
+        ("co2", "50"),
+        ("co2 time", "2015-02-03 21:46:40 UTC"),
+        ("co2 quality", "bad"),
+        ("co2 reason", "out_of_range"),
+    ]
+    assert "co2 bad (out_of_range)" in listed
+    assert re.search(r"^readings_stored\.ahead +3$", status, re.MULTILINE)
 
 
 def test_a_pipe_gets_all_of_a_reject_and_a_terminal_what_fits(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """``attwin twin``: the twins."""
 
+from datetime import tzinfo
+
 import click
 
 from attwin.cli.options import Place, json_option, place_options, print_facts, print_rows, time_text
@@ -18,10 +20,10 @@ def list_(place: Place, *, as_json: bool) -> None:
     """List all entities with their attention."""
     rows = twins_of(place.database)
     if not as_json:
-        rows = [{**row, "newest": time_text(_newest_ms(row), place.zone)} for row in rows]
+        rows = [{**row, "newest": time_text(_newest_ms(row), place.zone), "quality": _doubted(row)} for row in rows]
     print_rows(
         rows,
-        ("entity", "kind", "attention", "newest", "missing", "stale", "alerts"),
+        ("entity", "kind", "attention", "newest", "quality", "missing", "stale", "alerts"),
         as_json=as_json,
         empty="No entity is known yet.",
     )
@@ -35,13 +37,22 @@ def show(entity: str, place: Place, *, as_json: bool) -> None:
     """Show the newest readings and the attention of ENTITY."""
     facts = twin_of_entity(place.database, entity)
     if not as_json:
-        facts = {
-            name.removesuffix("_ms") + " time" if name.endswith("_ms") else name: time_text(value, place.zone)
-            if name.endswith("_ms")
-            else value
-            for name, value in facts.items()
-        }
+        facts = dict(_shown(name, value, place.zone) for name, value in facts.items())
     print_facts(facts, as_json=as_json)
+
+
+def _shown(name: str, value: object, zone: tzinfo) -> tuple[str, object]:
+    """Return a fact as people read it: ``co2_ms`` is the time of ``co2``."""
+    for ending, word in (("_ms", " time"), ("_quality", " quality"), ("_reason", " reason")):
+        if name.endswith(ending):
+            return name.removesuffix(ending) + word, time_text(value, zone) if ending == "_ms" else value
+    return name, value
+
+
+def _doubted(row: dict[str, object]) -> list[str]:
+    """Return the metrics whose newest reading is not plainly good, with what is wrong with it."""
+    metrics = [name.removesuffix("_quality") for name in row if name.endswith("_quality")]
+    return [f"{metric} {row[f'{metric}_quality']} ({row.get(f'{metric}_reason')})" for metric in metrics]
 
 
 def _newest_ms(row: dict[str, object]) -> int | None:

@@ -8,6 +8,7 @@ UPSTREAM, STORE, STATE = "upstream", "store", "state"
 """Whose counters those are that are not of a source of readings; a source may be called so too."""
 _OF_SOURCES = ("messages_", "readings_")
 """How the names of the counters of sources begin, and no others."""
+_STORED = "readings_stored"
 LOST = "lost in a damaged file"
 COMMITS_LOST = "commits lost in a damaged file"
 """Among the counters of the store, though it counts no readings: how many were lost with these commits nobody knows."""
@@ -65,7 +66,8 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
     store: dict[str, int] = defaultdict(int)
     for source, name, reason, count in counters:
         if is_of_source(name):
-            counts[source][f"{name}({reason})" if reason else name] += count
+            # what is stored is stored, whatever is doubted of it
+            counts[source][f"{name}({reason})" if reason and name != _STORED else name] += count
         elif source == UPSTREAM:
             upstream[name] += count
         elif source == STORE:
@@ -76,7 +78,7 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
     for source, found in sorted(counts.items()):
         sums.append(_sum(source, "messages received", found, "messages_"))
         sums.append(_sum(source, "readings decoded", found, "readings_"))
-    stored = sum(found.get("readings_stored", 0) for found in counts.values())
+    stored = sum(found.get(_STORED, 0) for found in counts.values())
     queued = upstream.pop("queued", 0)
     sums += [
         Sum(source=STORE, what="readings stored", total=stored, parts={"in the journal": held, **store}, prefix=""),

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import select
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import alert_drafts, health_draft, twin_draft
-from attwin.core.types import RejectReason, SuppressReason
+from attwin.core.types import DOUBTS, RejectReason, SuppressReason, gravest_doubts
 from attwin.ports import (
     AlertChange,
     AlertLog,
@@ -278,7 +278,7 @@ class Agent:
 
     def _count_readings(self, source: NDArray[np.int64], taken: Taken) -> None:
         for what, reason, rows in (
-            ("readings_stored", "", ~(taken.duplicate | taken.late | taken.suppressed)),
+            *(("readings_stored", doubt, rows) for doubt, rows in _stored_by_doubt(taken)),
             ("readings_duplicate", "", taken.duplicate),
             ("readings_suppressed", SuppressReason.DEADBAND, taken.suppressed),
             ("readings_rejected", RejectReason.LATE, taken.late),
@@ -473,3 +473,13 @@ class Agent:
         for link in links:
             link.close()
         self.store.close()
+
+
+def _stored_by_doubt(taken: Taken) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield the rows of a batch that were stored, by the gravest doubt; the empty one for plainly good readings."""
+    stored = ~(taken.duplicate | taken.late | taken.suppressed)
+    doubt = np.full(len(stored), -1)
+    doubt[stored] = gravest_doubts(taken.stored.reason)
+    yield "", stored & (doubt < 0)
+    for place in np.unique(doubt[doubt >= 0]).tolist():
+        yield DOUBTS[place][1], doubt == place

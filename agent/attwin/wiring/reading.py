@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import cast
 
 from attwin.adapters.control_socket import ask, control_path
-from attwin.adapters.sqlite_checksums import is_whole
+from attwin.adapters.sqlite_checksums import is_whole, judgement
 from attwin.adapters.sqlite_database import reader
 from attwin.core.audit import UPSTREAM, is_of_source
 from attwin.core.errors import AgentAwayError, DataError, StoreError
+from attwin.core.types import QUALITY_WORDS, Quality
 from attwin.runtime.commands import MOST_REPLAYED
 
 CONTROL, GATEWAY, ZONE = "control_socket", "gateway", "zone"
@@ -25,9 +26,10 @@ where e.forgotten_ms is null order by e.name
 """
 _OUTCOMES = ("replayed", "not_whole", "unsure", "gone")
 """What becomes of a reject that is taken again."""
+_GOOD = QUALITY_WORDS[Quality.GOOD]
 _ATTENTION = ("attention_ms", "attention", "missing")
 _STATE = """
-select series.metric, state.series_id, state.time_ms, state.value, state.quality, state.checksum
+select series.metric, state.series_id, state.time_ms, state.value, state.quality, state.reason, state.checksum
 from state join series on series.id = state.series_id
 where series.entity_id = ?
 """
@@ -218,11 +220,13 @@ def _stored_twins(database: Path) -> list[dict[str, object]]:
             if checksum and not is_whole(checksum, key, *(twin[name] for name in _ATTENTION)):
                 damaged.append("attention")
                 twin.update(dict.fromkeys(_ATTENTION))
-            for metric, series, time_ms, value, quality, own_checksum in connection.execute(_STATE, (key,)):
-                if is_whole(own_checksum, series, time_ms, value, quality):
-                    twin |= {metric: value, f"{metric}_ms": time_ms}
-                else:
+            for metric, series, time_ms, value, quality, reason, own_checksum in connection.execute(_STATE, (key,)):
+                if not is_whole(own_checksum, series, time_ms, value, judgement(quality, reason)):
                     damaged.append(metric)
+                    continue
+                twin |= {metric: value, f"{metric}_ms": time_ms}
+                if quality != _GOOD:
+                    twin |= {f"{metric}_quality": quality, f"{metric}_reason": reason}
             if damaged:
                 twin["damaged"] = damaged
             rows = connection.execute(
