@@ -45,6 +45,9 @@ def replay(place: Place, *, reason: str | None, numbers: tuple[int, ...], everyt
     Each is taken as if it arrived when it did. What is rejected again goes back into the ring. Of a message that was
     taken in part the rest is taken, and all rejects of it go; where the configuration reads now in another way what was
     taken then, it is `unsure` and stays.
+
+    Counts rejects that were `replayed`, and what became of them: readings that were `stored`, a `duplicate` or
+    `suppressed`, and rejects that are back with new numbers, `rejected_again`.
     """
     if bool(numbers) + bool(reason) + everything != 1:
         raise click.UsageError("exactly one of: numbers of `attwin rejects list`, --reason, --all")
@@ -54,3 +57,5 @@ def replay(place: Place, *, reason: str | None, numbers: tuple[int, ...], everyt
     with click.progressbar(length=len(chosen), label="Rejects", file=sys.stderr, hidden=not show) as bar:
         facts = replay_rejects(database, chosen, progress=bar.update)
     print_facts(facts, as_json=as_json)
+    if facts["rejected_again"] and not as_json:
+        click.echo("What was rejected again has new numbers: see `attwin rejects list`.", err=True)

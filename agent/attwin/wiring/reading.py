@@ -26,6 +26,8 @@ where e.forgotten_ms is null order by e.name
 """
 _OUTCOMES = ("replayed", "not_whole", "unsure", "gone")
 """What becomes of a reject that is taken again."""
+_TAKEN = ("stored", "duplicate", "suppressed", "rejected_again")
+"""What becomes of the readings in those that are; of the last, the rejects there are now."""
 _GOOD = QUALITY_WORDS[Quality.GOOD]
 _ATTENTION = ("attention_ms", "attention", "missing")
 _STATE = """
@@ -175,7 +177,7 @@ def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable
         AgentAwayError: No agent runs.
         DataError: It refuses.
     """
-    became, stored = dict[int, str](), 0
+    became, taken = dict[int, str](), Counter[str]()
     waiting = dict.fromkeys(numbers)
     while waiting:
         part = list(itertools.islice(waiting, MOST_REPLAYED))
@@ -183,12 +185,14 @@ def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable
         if "error" in answer:
             raise DataError(str(answer["error"]))
         became |= {number: outcome for outcome in _OUTCOMES for number in cast("list[int]", answer[outcome])}
-        stored += cast("int", answer["stored"])
+        taken.update({name: cast("int", answer[name]) for name in _TAKEN})
         before = len(waiting)
         waiting = {number: None for number in waiting if number not in became}
         progress(before - len(waiting))
     sums = Counter(became.values())
-    return {"replayed": sums["replayed"], "stored": stored, **{outcome: sums[outcome] for outcome in _OUTCOMES[1:]}}
+    first, *others = _OUTCOMES
+    counts = {first: sums[first], **{name: taken[name] for name in _TAKEN}}
+    return {**counts, **{outcome: sums[outcome] for outcome in others}}
 
 
 def reload_agent(database: Path) -> None:
