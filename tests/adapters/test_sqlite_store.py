@@ -413,7 +413,7 @@ def test_alerts_are_there_after_a_restart(store: SqliteStore) -> None:
 
 def test_one_writer_only(store: SqliteStore) -> None:
     """A second agent on the same database is refused with a message, and the first goes on."""
-    with pytest.raises(StoreError, match="another agent is using it"):
+    with pytest.raises(StoreError, match="the agent is running"):
         SqliteStore(store.path, a_catalogue(), gateway="g1", durability="full")
 
     store.commit(Commit(now_ms=1, counts={("s", "x", ""): 1}))

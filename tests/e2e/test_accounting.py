@@ -207,7 +207,7 @@ def test_a_backup_of_a_running_agent_can_be_restored(site: Site, tmp_path: Path)
         sensor.publish(f"{site.base}/plain/lab/co2", "800")
         site.agent.wait_for("readings_stored", 2)
         running = site.run("restore", str(copy))
-        assert (running.returncode, "another agent" in running.stderr) == (1, True)
+        assert (running.returncode, "the agent is running; stop it first" in running.stderr) == (1, True)
         store = site.agent.status()["store"]
         site.agent.stop()
 

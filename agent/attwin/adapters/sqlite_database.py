@@ -125,7 +125,7 @@ def lock_database(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise StoreError(f"{path}: another agent is using it") from error
+        raise StoreError(f"{path}: in use: the agent is running; stop it first") from error
     return lock
 
 

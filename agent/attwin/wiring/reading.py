@@ -11,7 +11,7 @@ from attwin.adapters.control_socket import ask, control_path
 from attwin.adapters.sqlite_checksums import is_whole, judgement
 from attwin.adapters.sqlite_database import reader
 from attwin.core.audit import UPSTREAM, is_of_source
-from attwin.core.errors import AgentAwayError, DataError, StoreError
+from attwin.core.errors import AgentAwayError, DataError, SettingsError, StoreError
 from attwin.core.types import QUALITY_WORDS, Quality
 from attwin.runtime.commands import MOST_REPLAYED
 
@@ -200,11 +200,13 @@ def reload_agent(database: Path) -> None:
 
     Raises:
         AgentAwayError: No agent runs.
-        DataError: It refuses, and goes on as before.
+        SettingsError: It refuses, and goes on as before.
     """
     answer = ask(control_of(database), {"verb": "reload"})
     if "error" in answer:
-        raise DataError(f"the agent goes on as before: {answer['error']}")
+        refusal = SettingsError(str(answer["error"]).splitlines())
+        refusal.hint = "The agent goes on as before."
+        raise refusal
 
 
 def count_rows(database: Path, table: str) -> int:
