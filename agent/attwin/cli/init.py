@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from attwin.cli.options import counted
 from attwin.core.topics import ID_RULE, is_id
 from attwin.settings.load import load_settings
 from attwin.wiring.discovering import listen, propose, rehearse, write_new
@@ -57,9 +58,12 @@ def command(
     text = propose(messages, gateway=name, broker=broker)
     write_new(out, text, force=force)
     settings = load_settings(out)
-    counts = f"{len(settings.sources)} sources, {sum(len(kind.metrics) for kind in settings.kinds.values())} metrics"
+    metrics = sum(len(kind.metrics) for kind in settings.kinds.values())
+    counts = f"{counted(len(settings.sources), 'source')}, {counted(metrics, 'metric')}"
     readings, others = rehearse(settings, messages, now_ms=time.time_ns() // 1_000_000)
-    click.echo(f"{out}: {counts} from {len(messages)} messages, in which it finds {readings} readings.")
+    click.echo(
+        f"{out}: {counts} from {counted(len(messages), 'message')}, in which it finds {counted(readings, 'reading')}."
+    )
     for reason, count in others.most_common():
         click.echo(f"  not taken as {reason}: {count}")
     click.echo(f"Look through it, then: attwin run --config {out}")

@@ -98,8 +98,10 @@ def _whereabouts(config: Path) -> Whereabouts:
         error.hint = "Without the configuration: name the database with --database."
         raise
     if found.problems:
-        count = "1 problem" if found.problems == 1 else f"{found.problems} problems"
-        click.echo(f"{config}: {count}, which `attwin config check --config {config}` shows.", err=True)
+        click.echo(
+            f"{config}: {counted(found.problems, 'problem')}, which `attwin config check --config {config}` shows.",
+            err=True,
+        )
     return found
 
 
@@ -124,6 +126,11 @@ def _default_config(advice: str) -> Path:
             f"no ./{_DEFAULT_CONFIG} and no {_SYSTEM_CONFIG}; {advice}; `attwin init` writes a first one"
         )
     return local if local.exists() else _SYSTEM_CONFIG
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number with its noun."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def print_rows(

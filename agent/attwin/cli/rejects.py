@@ -33,7 +33,7 @@ def list_(place: Place, *, reason: str | None, limit: int, as_json: bool) -> Non
     print_rows(rows, _COLUMNS, as_json=as_json, empty="Nothing was rejected.", cut=_CUT)
 
 
-@command.command()
+@command.command(short_help="Take rejects again.")
 @place_options
 @reason_option
 @click.argument("numbers", nargs=-1, type=int)

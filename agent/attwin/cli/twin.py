@@ -18,7 +18,7 @@ def command() -> None:
 @json_option
 def list_(place: Place, *, as_json: bool) -> None:
     """List all entities with their attention."""
-    rows = twins_of(place.database)
+    rows = twins_of(place.database, away=lambda saved_ms: _tell_age(saved_ms, place.zone))
     if not as_json:
         rows = [{**row, "newest": time_text(_newest_ms(row), place.zone), "quality": _doubted(row)} for row in rows]
     print_rows(
@@ -35,10 +35,16 @@ def list_(place: Place, *, as_json: bool) -> None:
 @json_option
 def show(entity: str, place: Place, *, as_json: bool) -> None:
     """Show the newest readings and the attention of ENTITY."""
-    facts = twin_of_entity(place.database, entity)
+    facts = twin_of_entity(place.database, entity, away=lambda saved_ms: _tell_age(saved_ms, place.zone))
     if not as_json:
         facts = dict(_shown(name, value, place.zone) for name, value in facts.items())
     print_facts(facts, as_json=as_json)
+
+
+def _tell_age(saved_ms: int | None, zone: tzinfo) -> None:
+    """Say on stderr how old the data of an agent may be that does not answer."""
+    since = f"of {time_text(saved_ms, zone)}" if saved_ms else "not there yet"
+    click.echo(f"No agent answers: the last saved state is {since}.", err=True)
 
 
 def _shown(name: str, value: object, zone: tzinfo) -> tuple[str, object]:

@@ -101,22 +101,32 @@ def sums_of(database: Path) -> dict[str, object]:
     return dict(sorted(sums.items()))
 
 
-def twins_of(database: Path) -> list[dict[str, object]]:
-    """Return all entities with attention, what it lacked, and active alerts."""
+def twins_of(
+    database: Path, *, away: Callable[[int | None], object] = lambda _saved_ms: None
+) -> list[dict[str, object]]:
+    """Return all entities with attention, what it lacked, and active alerts.
+
+    Args:
+        database: The file.
+        away: Told, where no agent answers, of when the state is that was saved last; None where none was.
+    """
     try:
         twins = ask(control_of(database), {"verb": "twins"})["twins"]
         return [dict(twin) for twin in twins] if isinstance(twins, list) else []
     except AgentAwayError:
+        away(_saved_ms(database))
         return _stored_twins(database)
 
 
-def twin_of_entity(database: Path, entity: str) -> dict[str, object]:
-    """Return one entity.
+def twin_of_entity(
+    database: Path, entity: str, *, away: Callable[[int | None], object] = lambda _saved_ms: None
+) -> dict[str, object]:
+    """Return one entity; ``away`` as in ``twins_of``.
 
     Raises:
         DataError: It is not known.
     """
-    for twin in twins_of(database):
+    for twin in twins_of(database, away=away):
         if twin["entity"] == entity:
             return twin
     raise DataError(f"no entity `{entity}`; `attwin twin list` shows them all")
@@ -213,6 +223,13 @@ def count_rows(database: Path, table: str) -> int:
     """Return how many rows a table of the database has."""
     with reader(database) as connection:
         return int(connection.execute(f"select count(*) from {table}").fetchone()[0])
+
+
+def _saved_ms(database: Path) -> int | None:
+    """Return when the state was saved last."""
+    with reader(database) as connection:
+        row = connection.execute("select created_ms from snapshot").fetchone()
+    return int(row[0]) if row else None
 
 
 def _stored_twins(database: Path) -> list[dict[str, object]]:
