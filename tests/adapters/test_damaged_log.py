@@ -97,7 +97,7 @@ def reopened(path: Path) -> SqliteStore:
 
 def snapshot(store: SqliteStore) -> None:
     """Save a snapshot, which sums up the counts of the journal."""
-    columns = {"time_ms": NEVER_MS, "value": np.nan, "quality": 0, "score_ms": NEVER_MS, "score": np.nan}
+    columns = {"time_ms": NEVER_MS, "value": np.nan, "quality": 0, "reason": 0, "score_ms": NEVER_MS, "score": np.nan}
     arrays = {f"twin.{name}": np.full(2, value) for name, value in columns.items()}
     store.save_snapshot(arrays, now_ms=1, missing_names=str)
 

@@ -55,7 +55,7 @@ def a_database(folder: Path) -> Path:
                 else [],
             )
         )
-    columns = {"time_ms": NEVER_MS, "value": np.nan, "quality": 0, "score_ms": NEVER_MS, "score": np.nan}
+    columns = {"time_ms": NEVER_MS, "value": np.nan, "quality": 0, "reason": 0, "score_ms": NEVER_MS, "score": np.nan}
     arrays = {f"twin.{name}": np.full(2, value) for name, value in columns.items()}
     store.save_snapshot(arrays, now_ms=COMMITS, missing_names=str)
     store.close()

@@ -18,7 +18,7 @@ from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import AlertFacts, Draft
-from attwin.core.types import Reason, Reject, RejectReason
+from attwin.core.types import Quality, Reason, Reject, RejectReason
 from attwin.ports import AlertChange, Commit, ScoreRow
 from attwin.wiring.auditing import audit_of
 from attwin.wiring.reading import sums_of, twins_of
@@ -157,7 +157,7 @@ def test_a_source_may_be_called_as_the_agents_own_counters_are(store: SqliteStor
     names = ("messages_received", "messages_decoded", "readings_decoded", "readings_stored")
     counts = {(source, name, ""): 2 for name in names}
     store.commit(Commit(now_ms=1, stored=a_batch(values=[1.0, 2.0]), counts=counts, drafts=[a_draft(0), a_draft(1)]))
-    columns = {"time_ms": NEVER_MS, "value": np.nan, "quality": 0, "score_ms": NEVER_MS, "score": np.nan}
+    columns = {"time_ms": NEVER_MS, "value": np.nan, "quality": 0, "reason": 0, "score_ms": NEVER_MS, "score": np.nan}
     arrays = {f"twin.{name}": np.full(2, value) for name, value in columns.items()}
     store.save_snapshot(arrays, now_ms=2, missing_names=str)
 
@@ -216,6 +216,7 @@ def test_a_snapshot_folds_the_counters_and_shows_the_state(store: SqliteStore) -
         "twin.time_ms": np.array([T0_MS, -(2**62)]),
         "twin.value": np.array([21.5, np.nan]),
         "twin.quality": np.array([2, 0], np.uint8),
+        "twin.reason": np.array([0, 0], np.uint16),
         "twin.score_ms": np.array([T0_MS]),
         "twin.score": np.array([0.25]),
     }
@@ -237,6 +238,7 @@ def test_a_damaged_snapshot_is_not_trusted(store: SqliteStore) -> None:
             "twin.time_ms": np.array([T0_MS]),
             "twin.value": np.array([1.0]),
             "twin.quality": np.array([2], np.uint8),
+            "twin.reason": np.array([0], np.uint16),
             "twin.score_ms": np.array([NEVER_MS]),
             "twin.score": np.array([np.nan]),
         },
@@ -248,14 +250,17 @@ def test_a_damaged_snapshot_is_not_trusted(store: SqliteStore) -> None:
     assert store.load_snapshot() == ({}, 0)
 
 
-def saved_state(path: Path, *, time_ms: int = T0_MS, value: float = 21.5) -> None:
+def saved_state(
+    path: Path, *, time_ms: int = T0_MS, value: float = 21.5, quality: int = Quality.GOOD, reason: int = 0
+) -> None:
     """Leave a database with a temperature, a co2 and a score of e0, and an attention that is well."""
     store = SqliteStore(path, a_catalogue(), gateway="g1", durability="full")
     store.commit(Commit(now_ms=1, counts={("s", "readings_stored", ""): 1}))
     arrays = {
         "twin.time_ms": np.array([time_ms, time_ms]),
         "twin.value": np.array([value, 700.0]),
-        "twin.quality": np.array([2, 2], np.uint8),
+        "twin.quality": np.array([quality, 2], np.uint8),
+        "twin.reason": np.array([reason, 0], np.uint16),
         "twin.score_ms": np.array([time_ms]),
         "twin.score": np.array([0.25]),
     }
@@ -299,6 +304,23 @@ def test_a_damaged_row_of_the_state_is_never_shown_and_is_counted(tmp_path: Path
     assert {found.source for found in audit_of(path)} == {"s", "store", "upstream"}
     assert store.salvaged is None
     store.close()
+
+
+def test_what_is_doubted_of_the_newest_reading_is_shown_and_checked(tmp_path: Path) -> None:
+    """A reader without an agent sees quality and reason where it is not plainly good."""
+    path = tmp_path / "twin.db"
+    saved_state(path, quality=Quality.BAD, reason=int(Reason.OUT_OF_RANGE | Reason.CLOCK | Reason.RECEIVED))
+
+    (shown,) = twins_of(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("update state set reason = 'clock' where series_id = 1")
+    (damaged,) = twins_of(path)
+
+    assert {name: value for name, value in shown.items() if name.endswith(("_quality", "_reason"))} == {
+        "temperature_quality": "bad",
+        "temperature_reason": "out_of_range,clock",
+    }
+    assert damaged["damaged"] == ["temperature"]
 
 
 @pytest.mark.parametrize("value", [-0.0, 1e300, np.inf, 3.0, 0.1])
@@ -391,7 +413,7 @@ def test_alerts_are_there_after_a_restart(store: SqliteStore) -> None:
 
 def test_one_writer_only(store: SqliteStore) -> None:
     """A second agent on the same database is refused with a message, and the first goes on."""
-    with pytest.raises(StoreError, match="another agent is using it"):
+    with pytest.raises(StoreError, match="the agent is running"):
         SqliteStore(store.path, a_catalogue(), gateway="g1", durability="full")
 
     store.commit(Commit(now_ms=1, counts={("s", "x", ""): 1}))

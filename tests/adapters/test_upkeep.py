@@ -56,7 +56,14 @@ class Upkept:
 
     def snapshot(self, now_ms: int) -> None:
         """Save a snapshot, without which nothing is merged."""
-        columns = {"time_ms": NEVER_MS, "value": np.nan, "quality": 0, "score_ms": NEVER_MS, "score": np.nan}
+        columns = {
+            "time_ms": NEVER_MS,
+            "value": np.nan,
+            "quality": 0,
+            "reason": 0,
+            "score_ms": NEVER_MS,
+            "score": np.nan,
+        }
         arrays = {f"twin.{name}": np.full(2, value) for name, value in columns.items()}
         self.store.save_snapshot(arrays, now_ms=now_ms, missing_names=str)
 

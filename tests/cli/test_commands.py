@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from attwin.adapters.control_socket import ControlServer
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.cli.main import cli
+from attwin.cli.options import counted
 from attwin.core.types import Reject, RejectReason
 from attwin.ports import Commit
 from attwin.wiring.reading import status_of
@@ -58,6 +59,7 @@ def test_every_command_has_help(command: list[str]) -> None:
     options = [line for line in lines if line.startswith("--")]
     assert len(lines) > 3
     assert all("  " in option or len(option) > 20 for option in options), options
+    assert not [line for line in lines if line.endswith("...") and not line.startswith("Usage")]
 
 
 @pytest.mark.parametrize(
@@ -101,8 +103,8 @@ def test_a_configuration_without_an_option_is_the_one_here(tmp_path: Path) -> No
 
 ABOUT_A_DATABASE: dict[str, tuple[int, str, str]] = {
     "status": (0, "messages_received +1$", ""),
-    "twin list": (0, "^e0 +room", ""),
-    "twin show e0": (0, "^entity +e0$", ""),
+    "twin list": (0, "^e0 +room +- +- +- +- +- +-$", "No agent answers: the last saved state is not there yet.\n"),
+    "twin show e0": (0, "^entity +e0$", "No agent answers: the last saved state is not there yet.\n"),
     "alerts list": (0, "^$", "No active alert.\n"),
     "alerts tail --no-follow": (0, "^$", ""),
     # the one message is received and nothing else, which the audit finds out
@@ -153,6 +155,52 @@ def test_without_configuration_and_database_both_are_asked_for(database: Path, l
     assert "--database" in neither.stderr
     assert "not both" in both.stderr
     assert "no database there" in nothing.stderr
+
+
+@pytest.mark.parametrize("line", ABOUT_A_DATABASE)
+def test_a_database_can_be_looked_at_whatever_else_is_wrong_in_the_configuration(database: Path, line: str) -> None:
+    """A secret that only systemd's unit has does not keep root from asking; which command shows it is said."""
+    config = database.with_name("secret.yaml")
+    config.write_text(GOOD.replace("hunter2", "!secret hub") + "store: {path: twin.db}\n", encoding="utf-8")
+    code, printed, said = ABOUT_A_DATABASE[line]
+
+    done = attwin(*line.split(), "--config", str(config))
+
+    hint = f"{config}: 1 problem, which `attwin config check --config {config}` shows.\n"
+    assert (done.returncode, done.stderr) == (code, hint + said)
+    assert re.search(printed, done.stdout, re.MULTILINE), done.stdout
+
+
+def test_where_the_configuration_does_not_say_the_place_the_database_can_be_named(database: Path) -> None:
+    """The hint names the option; of changes nothing is said by a command that makes none."""
+    config = database.with_name("typo.yaml")
+    config.write_text(GOOD + "stor: {path: twin.db}\n", encoding="utf-8")
+
+    done = attwin("status", "--config", str(config))
+
+    assert (done.returncode, "--database" in done.stderr) == (78, True)
+    assert "changed" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["run", "config check", "status"])
+def test_without_a_configuration_a_new_user_is_sent_to_init(tmp_path: Path, line: str) -> None:
+    """And no command suggests an option that it does not have."""
+    done = attwin(*line.split(), cwd=tmp_path)
+
+    assert (done.returncode, "attwin init" in done.stderr) == (2, True)
+    assert ("--database" in done.stderr) == (line == "status")
+
+
+def test_a_missing_model_and_folder_are_told_beside_other_problems(tmp_path: Path) -> None:
+    """The check goes on to what lies beyond the file."""
+    config = tmp_path / "attwin.yaml"
+    text = GOOD.replace("room: {", "room: {model: none.zip, ") + "store: {path: none/twin.db}\nrule: []\n"
+    config.write_text(text, encoding="utf-8")
+
+    done = attwin("config", "check", "--config", str(config))
+
+    assert done.returncode == 78
+    assert re.findall(r"yaml:\d+: ([\w.]+): ", done.stderr) == ["kinds.room.model", "store.path", "rule"]
 
 
 def test_what_is_printed_is_as_with_the_configuration(database: Path) -> None:
@@ -237,6 +285,11 @@ def test_doctor_names_the_runtime_that_runs() -> None:
         pytest.param(("score", "--bundle", "builtin:occupancy", "none.csv"), "none.csv: cannot be read", id="no file"),
         pytest.param(("score", "--bundle", "none.zip", "none.csv"), "none.zip: cannot be read", id="no bundle"),
         pytest.param(("publish", "none.csv"), "none.csv: cannot be read", id="nothing to publish"),
+        pytest.param(
+            ("backup", "/nonexistent/x.db", "--database", "none.db"),
+            "/nonexistent/x.db: cannot be written: No such file or directory\n",
+            id="no folder for a backup",
+        ),
         pytest.param(("model", "show", "builtin:none"), "no built-in model is called `none`", id="no such model"),
     ],
 )
@@ -255,6 +308,20 @@ def test_publishing_to_nobody_says_so(tmp_path: Path) -> None:
     done = attwin("publish", str(tmp_path / "x.csv"), "--broker", "mqtt://127.0.0.1:1")
 
     assert (done.returncode, "is a broker running there?" in done.stderr) == (1, True), done.stderr
+
+
+def test_scores_have_the_times_of_the_zone() -> None:
+    """As they stand in the file."""
+    file = Path(__file__).parents[1] / "data" / "occupancy" / "datatest.txt"
+
+    shown = attwin("score", "--bundle", "builtin:occupancy", str(file), "--zone", "Europe/Brussels").stdout
+
+    assert "2015-02-02 14:19:00 CET" in shown
+
+
+def test_a_count_has_its_noun() -> None:
+    """One source is not several."""
+    assert [counted(n, "source") for n in (0, 1, 2)] == ["0 sources", "1 source", "2 sources"]
 
 
 def test_model_show_says_what_a_bundle_promises() -> None:

@@ -346,6 +346,8 @@ def test_a_reload_takes_a_new_configuration_and_refuses_a_wrong_one(
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert refused.returncode == 78
+        assert "called: not a setting" in refused.stderr
+        assert "The agent goes on as before." in refused.stderr
         assert agent.process
         agent.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "reload=refused" in agent.log(), "the wrong file is refused")
@@ -360,5 +362,7 @@ def test_a_reload_takes_a_new_configuration_and_refuses_a_wrong_one(
         agent.wait_for("readings_stored", 21)
         wait_until(lambda: agent.rows("alerts", "list"), "the new rule holds")
         assert not agent.gone()
+        # a reload is no stop to whoever watches the log
+        assert agent.log().count("state=st") == 1
         attwin("audit", "--config", str(agent.config))
         agent.stop()

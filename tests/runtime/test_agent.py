@@ -17,7 +17,7 @@ from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
 from attwin.runtime.deliver import deliver
 from attwin.runtime.ingest import Ingest
-from attwin.runtime.publish import TwinPublisher
+from attwin.runtime.publish import TwinPublisher, twin_body
 from attwin.runtime.twin import KindModel, Twin
 from support.builders import T0_MS, a_catalogue, a_kind, a_manifest
 from support.fakes import FakeAlertLog, FakeClock, FakeSensors, FakeStore, FakeUplink, MeanScorer
@@ -51,7 +51,7 @@ class House:
         self.uplink = FakeUplink(up=up)
         self.store = FakeStore()
         self.log = FakeAlertLog()
-        catalogue = a_catalogue(a_kind(), entities=0, most=5)
+        catalogue = a_catalogue(a_kind(high=1e6), entities=0, most=5)
         model = KindModel(a_manifest(), MeanScorer(), [0, 1])
         self.twin = Twin(catalogue, {0: model} if with_model else {}, [HOT], most_ahead_ms=1000)
         source = Source(templates=(compile_template("s/{entity}/{metric}"),), kind=0)
@@ -184,6 +184,25 @@ def test_the_counts_of_a_round_add_up() -> None:
     reasons = sorted(str(reject.reason) for reject in house.store.commits[0].rejects)
     assert reasons == ["late", "not_decodable", "too_large", "unknown_metric", "unknown_topic"]
     assert len(house.sensors.acknowledged) == 8
+
+
+def test_what_is_doubted_is_counted_and_told() -> None:
+    """Stored readings by the gravest doubt: also those from the future, which no twin shows."""
+    house = House()
+    house.sensors.arrive("s/e0/temperature", b"1e9")
+    house.sensors.arrive("s/e0/co2", b'{"value": 5, "time": 4000000000000}')
+    house.sensors.arrive("s/e0/co2", b'{"value": 6, "time": %d}' % T0_MS, flags=0x33)
+    house.step(COMMIT_MS)
+
+    counts = house.store.commits[0].counts
+    body = twin_body(house.twin, 0)
+    assert {reason: count for (_, name, reason), count in counts.items() if name == "readings_stored"} == {
+        "out_of_range": 1,
+        "ahead": 1,
+        "retained": 1,
+    }
+    assert (body["temperature_quality"], body["temperature_reason"]) == ("bad", "out_of_range")
+    assert (body["co2"], body["co2_quality"], body["co2_reason"]) == (6.0, "uncertain", "retained")
 
 
 def test_readings_without_a_time_are_never_duplicates() -> None:

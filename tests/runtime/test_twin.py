@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from attwin.core.catalogue import Catalogue
 from attwin.core.rules import Rule, RuleStates
-from attwin.core.types import ReadingBatch, readings
+from attwin.core.types import ReadingBatch, Reason, readings
 from attwin.runtime.twin import KindModel, Taken, Twin, wave_ends
 from support.builders import T0_MS, a_kind, a_manifest
 from support.fakes import MeanScorer
@@ -243,3 +243,16 @@ def test_a_forgotten_entity_leaves_its_place_clean() -> None:
     assert place == 0
     assert np.isnan(twin.score[0])
     assert (again.duplicate.any(), again.late.any()) == (False, False)
+
+
+def test_a_snapshot_of_an_earlier_version_knows_no_reasons() -> None:
+    """It is taken over all the same; the next readings have theirs."""
+    first, second = a_twin(), a_twin()
+    first.take(a_batch([(0, 0, 1000.0)]), now_ms=LATER_MS)
+    arrays = first.dump()
+    del arrays["twin.reason"]
+
+    assert second.load(arrays)
+    second.take(a_batch([(1, 5000, 1000.0)]), now_ms=LATER_MS)
+
+    assert (second.quality[:2].tolist(), second.reason[:2].tolist()) == ([0, 0], [0, int(Reason.OUT_OF_RANGE)])

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from attwin.core.errors import SettingsError
-from attwin.settings.load import load_settings
+from attwin.settings.load import default_database, load_settings, load_whereabouts
 from attwin.settings.model import Settings
 from attwin.settings.show import as_plain, json_schema
 from attwin.settings.types import format_duration, parse_duration
@@ -76,6 +76,95 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     ]
 
 
+def test_one_problem_does_not_hide_another(tmp_path: Path) -> None:
+    """What misses a part is judged for the rest, what stands in for that part is not, and numbers stay right."""
+    text = (
+        GOOD.replace("version: 1", "version: 2")
+        .replace("{id: g1, site: lab, zone: Europe/Berlin}", "{zone: Mars}")
+        .replace("mqtt://127.0.0.1", "mqtt://127.0.0.1:99999")
+        .replace("sources:\n", "sources:\n  - 5\n  - {kind: rom}\n")
+        .replace("name: stuffy", "nme: stuffy")
+        .replace("{metric: co2,", "{metric: co3,")
+    )
+
+    assert problems(tmp_path, text) == [
+        "attwin.yaml:1: version: one of 1, not `2`",
+        "attwin.yaml:2: gateway.id: missing",
+        "attwin.yaml:2: gateway.zone: `Mars` is no IANA time zone such as Europe/Berlin",
+        "attwin.yaml:3: broker.url: a port is 1 to 65535, not as in `mqtt://127.0.0.1:99999`",
+        "attwin.yaml:10: sources[0]: a mapping, not `5`",
+        "attwin.yaml:11: sources[1].topic: missing",
+        "attwin.yaml:11: sources[1].kind: `rom` is not a kind; did you mean `room`?",
+        "attwin.yaml:15: rules[0].nme: not a setting; did you mean `name`?",
+        "attwin.yaml:15: rules[0].name: missing",
+        "attwin.yaml:17: rules[0].when.metric: `co3` is not a metric of kind `room`; did you mean `co2`?",
+    ]
+
+
+def test_of_what_is_missing_nothing_else_is_said(tmp_path: Path) -> None:
+    """Kinds, metrics and secrets that are not there make no problems of their own where they are named."""
+    no_kinds = GOOD.replace(GOOD[GOOD.index("kinds:") : GOOD.index("sources:")], "kinds: 5\n")
+    no_metrics = GOOD.replace("    metrics:\n", "    metric:\n")
+    no_format = GOOD.replace("kind: room\nrules", "kind: room\n    payload: {format: cvs, columns: [value]}\nrules")
+
+    assert [len(problems(tmp_path, text)) for text in (no_kinds, no_metrics, no_format)] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("said", "system", "expected"),
+    [
+        pytest.param("", {}, "here/twin.db", id="beside the configuration"),
+        pytest.param("", {"STATE_DIRECTORY": "/var/lib/x:/var/lib/y"}, "/var/lib/x/twin.db", id="systemd's folder"),
+        pytest.param("store: {path: a.db}\n", {"STATE_DIRECTORY": "/var/lib/x"}, "here/a.db", id="as it says"),
+    ],
+)
+def test_the_database_is_in_the_state_folder_that_systemd_gives(
+    tmp_path: Path, said: str, system: dict[str, str], expected: str
+) -> None:
+    """Under ProtectSystem=strict nothing can be written beside the configuration."""
+    assert load(tmp_path, GOOD + said, system).store.path == expected.replace("here", str(tmp_path))
+    assert default_database(Path("/etc/attwin/attwin.yaml"), {}) == "/var/lib/attwin/twin.db"
+
+
+def test_a_database_that_is_there_already_stays_in_use(tmp_path: Path) -> None:
+    """An agent whose unit gets a state folder later does not begin anew."""
+    (tmp_path / "twin.db").touch()
+
+    assert load(tmp_path, GOOD, {"STATE_DIRECTORY": "/var/lib/x"}).store.path == str(tmp_path / "twin.db")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param('"mqtt://127.0.0.1"', '"mqtt://127.0.0.1", password: !secret hub', id="secret"),
+        pytest.param("version: 1\n", "revision: 1\n", id="typo"),
+        pytest.param("kinds:\n  room:", "kinds: 3\nkind:\n  room:", id="kinds"),
+        pytest.param("unit: ppm", "unit: parts", id="unit"),
+    ],
+)
+def test_where_the_database_is_needs_nothing_else_of_the_file(tmp_path: Path, old: str, new: str) -> None:
+    """Looking at the database does not depend on secrets, nor on what else is wrong."""
+    path = tmp_path / "attwin.yaml"
+    path.write_text(GOOD.replace(old, new) + "store: {path: x/a.db}\n", encoding="utf-8")
+
+    found = load_whereabouts(path, {})
+
+    assert (found.database, found.gateway, found.zone) == (str(tmp_path / "x" / "a.db"), "g1", "Europe/Berlin")
+    assert found.problems > 0
+
+
+@pytest.mark.parametrize(
+    "wrong", ["stor: {path: a.db}", "store: {pat: a.db}", "store: {path: 5}", "path: a.db", "a: ["]
+)
+def test_where_the_database_is_is_not_guessed(tmp_path: Path, wrong: str) -> None:
+    """What may be the misspelt place of it is not passed over."""
+    path = tmp_path / "attwin.yaml"
+    path.write_text(f"{GOOD}{wrong}\n", encoding="utf-8")
+
+    with pytest.raises(SettingsError):
+        load_whereabouts(path, {})
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -87,6 +176,7 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         pytest.param("min: -20", "min: true", "a number, not `True`", id="boolean for number"),
         pytest.param("id: g1", "id: 12", "text; put it in quotes, not `12`", id="number for text"),
         pytest.param("id: g1", "id: 'a/b'", "a name has 1 to 64", id="slash in an id"),
+        pytest.param('"mqtt://127.0.0.1"', '"mqtt://h:0"', "a port is 1 to 65535", id="port"),
         pytest.param('"mqtt://127.0.0.1"', "localhost", "mqtt://host:port", id="url"),
         pytest.param('"mqtt://127.0.0.1"', '"mqtt://u:secretpw@h"', "belong into `username`", id="password in url"),
         pytest.param("sensors/{entity}/", "sensors/{entity}x/", "a level is fixed text", id="template"),

@@ -135,15 +135,15 @@ class JsonDecoder:
         return None
 
     def _explain(self, payload: bytes, error: Exception) -> str:
-        """Return what a person needs to know: what was wanted, then what the parser found."""
+        """Return what a person needs to know: what the parser found, then what was wanted."""
         if not payload:
             return "an empty payload"
         found = "nested too deep" if isinstance(error, RecursionError) else str(error)
         if isinstance(error, UnicodeDecodeError):
             found = "not UTF-8"
         if self._time_unit != "iso" and f"$.{self._time_field}" in found:
-            return f"`{self._time_field}` must be a number of {self._time_unit} since 1970: {found}"
-        return f"neither a number nor a JSON object with a number in `{self._value_field}`: {found}"
+            return f"{found}; `{self._time_field}` must be a number of {self._time_unit} since 1970"
+        return f"{found}; a number is wanted, or a JSON object with a number in `{self._value_field}`"
 
 
 def _iso_or_nan(text: str | None, zone: ZoneInfo) -> float:

@@ -44,7 +44,9 @@ def back_up(database: Path, copy: Path, progress: Callable[[int, int], object]) 
         sync(part)
         part.rename(copy)
         sync(copy.parent)
-    except (sqlite3.Error, OSError) as error:
+    except OSError as error:
+        raise StoreError(f"{copy}: cannot be written: {error.strerror}") from error
+    except sqlite3.Error as error:
         raise StoreError(f"{copy}: {error}") from error
     finally:
         part.unlink(missing_ok=True)

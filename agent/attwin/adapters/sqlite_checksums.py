@@ -10,12 +10,17 @@ import sqlite3
 from attwin.core.audit import STATE
 
 _CHECKED = {
-    "state": ("series_id", "time_ms", "value", "quality"),
+    "state": ("series_id", "time_ms", "value", "trim(quality || ' ' || reason)"),
     "attention": ("entity_id", "time_ms", "score", "missing"),
 }
 """The tables of the twin's current state, with what the checksum of a row is of; the key is first."""
 
 log = logging.getLogger("attwin")
+
+
+def judgement(quality: str, reason: str) -> str:
+    """Return what a checksum is of; earlier versions had no reasons."""
+    return f"{quality} {reason}".strip()
 
 
 def row_checksum(*values: float | str) -> bytes:

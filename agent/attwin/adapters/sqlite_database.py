@@ -28,7 +28,7 @@ from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 
 _KNOWN_MIGRATIONS = (
     *("m001_first_tables", "m002_upkeep", "m003_merged_position", "m004_state_checksums"),
-    "m005_rejects_know_what_was_taken",
+    *("m005_rejects_know_what_was_taken", "m006_state_reasons"),
 )
 _FIRST_MIGRATION = _KNOWN_MIGRATIONS[0]
 _PRAGMAS = """
@@ -125,7 +125,7 @@ def lock_database(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise StoreError(f"{path}: another agent is using it") from error
+        raise StoreError(f"{path}: in use: the agent is running; stop it first") from error
     return lock
 
 

@@ -173,6 +173,11 @@ create index rejects_message on rejects (message) where message is not null;
 """
 
 
+_M006 = """
+alter table state add column reason text not null default '';
+"""
+
+
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
     """Lay the tables of the first release."""
@@ -201,6 +206,12 @@ def m004_state_checksums(db: Database) -> None:
 def m005_rejects_know_what_was_taken(db: Database) -> None:
     """Let a message that was taken in part be taken again, and nothing of it twice."""
     _run(db, _M005)
+
+
+@MIGRATIONS()
+def m006_state_reasons(db: Database) -> None:
+    """Let the current state say why a reading is not plainly good."""
+    _run(db, _M006)
 
 
 def _run(db: Database, script: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attwin.adapters.arrays import pack_planes, unpack_planes
-from attwin.adapters.sqlite_checksums import row_checksum
+from attwin.adapters.sqlite_checksums import judgement, row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
 from attwin.adapters.sqlite_journal import DELIVERY, JournalTable
 from attwin.adapters.sqlite_outbox import Outbox
@@ -29,7 +29,7 @@ from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
 from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.outgoing import LANES, AlertFacts, OutgoingMessage
-from attwin.core.types import QUALITY_WORDS
+from attwin.core.types import QUALITY_WORDS, doubt_words
 from attwin.ports import AlertChange, Commit, Counts, KeptReject, ScoreRow
 
 _REFILL_MS = 3_600_000
@@ -448,17 +448,20 @@ class SqliteStore:
         )
 
     def _save_state(self, arrays: Mapping[str, NDArray[np.generic]], missing_names: Callable[[int], str]) -> None:
-        time_ms, value, quality = (arrays[f"twin.{name}"] for name in ("time_ms", "value", "quality"))
+        time_ms, value, quality, reason = (arrays[f"twin.{name}"] for name in ("time_ms", "value", "quality", "reason"))
         places = np.flatnonzero(time_ms[: self._catalogue.series_count] != NEVER_MS)
         rows = zip(
             self._catalogue.series_key[places].tolist(),
             time_ms[places].tolist(),
             value[places].tolist(),
             [QUALITY_WORDS[q] for q in quality[places].tolist()],
+            [doubt_words(bits) for bits in reason[places].tolist()],
             strict=True,
         )
         self._connection.executemany(
-            "insert or replace into state values (?, ?, ?, ?, ?)", [(*row, row_checksum(*row)) for row in rows]
+            "insert or replace into state (series_id, time_ms, value, quality, reason, checksum) "
+            "values (?, ?, ?, ?, ?, ?)",
+            [(*row, row_checksum(*row[:3], judgement(*row[3:]))) for row in rows],
         )
         score_ms, score = arrays["twin.score_ms"], arrays["twin.score"]
         scored = np.flatnonzero(score_ms[: len(self._catalogue)] != NEVER_MS)

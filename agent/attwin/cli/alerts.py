@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from attwin.cli.options import Place, json_option, place_options, print_rows, time_text
+from attwin.cli.options import Place, json_option, place_options, print_rows, printable, time_text
 from attwin.wiring.reading import alert_events, alerts_of
 
 _COLUMNS = ("alert", "state", "severity", "entity", "rule", "subject", "value", "threshold", "since", "time")
@@ -47,10 +47,10 @@ def tail(place: Place, lines: int, *, follow: bool, as_json: bool) -> None:
             click.echo(json.dumps(event))
             continue
         state = click.style(f"{event['state']:8}", fg=_STATE_COLOURS.get(str(event["state"])))
+        what = printable(f"{event['entity']}  {event['rule']}  {event['subject']}")
         click.echo(
             f"{time_text(event['time_ms'], place.zone)}  {state}{event['severity']:9} "
-            f"{event['entity']}  {event['rule']}  {event['subject']} {event['value']:.4g} "
-            f"(level {event['threshold']:g})"
+            f"{what} {event['value']:.4g} (level {event['threshold']:g})"
         )
 
 

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from attwin.cli.options import Place, json_option, place_options
+from attwin.cli.options import Place, json_option, place_options, printable
 from attwin.wiring.auditing import audit_of
 
 
@@ -20,8 +20,9 @@ def command(place: Place, *, as_json: bool) -> None:
             click.echo(json.dumps(found.as_dict()))
             continue
         parts = " + ".join(f"{name} {count}" for name, count in found.parts.items()) or "0"
+        again = f" + replayed {found.again}" if found.again else ""
         mark = click.style("ok", fg="green") if not found.difference else click.style("WRONG", fg="red")
-        click.echo(f"{mark}  {found.source}: {found.what} {found.total} = {parts}")
+        click.echo(f"{mark}  " + printable(f"{found.source}: {found.what} {found.total}{again} = {parts}"))
     missing = [found for found in sums if found.difference]
     for found in missing:
         problem = f"{found.difference} unaccounted for" if found.difference > 0 else f"{-found.difference} too many"

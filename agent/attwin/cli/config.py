@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import yaml
 
-from attwin.cli.options import config_option, json_option
+from attwin.cli.options import config_option, counted, json_option
 from attwin.settings.load import load_settings
 from attwin.settings.model import Settings
 from attwin.settings.show import as_plain, json_schema
@@ -20,13 +20,13 @@ def command() -> None:
     """Check, show and describe the configuration."""
 
 
-@command.command()
+@command.command(short_help="Find every problem of the configuration.")
 @config_option
 def check(config: Path) -> None:
     """Find every problem of the configuration and its models; exits 78 where there is one."""
     settings = load_settings(config, inspect=_inspect)
     counts = {"kind": len(settings.kinds), "source": len(settings.sources), "rule": len(settings.rules)}
-    words = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+    words = ", ".join(counted(count, name) for name, count in counts.items())
     click.echo(f"{config}: fine. {words}.")
 
 
@@ -48,3 +48,6 @@ def schema() -> None:
 def _inspect(settings: Settings, report: Callable[[str, str], None]) -> None:
     inspect_sources(settings, report)
     inspect_models(settings, report)
+    folder = Path(settings.store.path).parent
+    if settings.store.path and not folder.is_dir():
+        report("store.path", f"no folder `{folder}`")

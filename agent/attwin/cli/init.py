@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from attwin.core.topics import is_id
+from attwin.cli.options import counted
+from attwin.core.topics import ID_RULE, is_id
 from attwin.settings.load import load_settings
 from attwin.wiring.brokers import broker_given
 from attwin.wiring.discovering import check_new, listen, local_zone, propose, rehearse, write_new
@@ -42,7 +43,7 @@ def command(
 ) -> None:
     """Listen to a broker for some seconds and write a commented configuration of what it saw."""
     if gateway and not is_id(gateway):
-        raise click.BadParameter("1 to 64 letters, digits or any of . _ : ~ -", param_hint="--gateway")
+        raise click.BadParameter(ID_RULE, param_hint="--gateway")
     if not out.parent.is_dir():
         raise click.BadParameter(f"no folder {out.parent}", param_hint="--out")
     check_new(out, force=force)
@@ -64,9 +65,12 @@ def command(
     text = propose(messages, gateway=name, broker=source, zone=local_zone())
     write_new(out, text, force=force)
     settings = load_settings(out)
-    counts = f"{len(settings.sources)} sources, {sum(len(kind.metrics) for kind in settings.kinds.values())} metrics"
+    metrics = sum(len(kind.metrics) for kind in settings.kinds.values())
+    counts = f"{counted(len(settings.sources), 'source')}, {counted(metrics, 'metric')}"
     readings, others = rehearse(settings, messages, now_ms=time.time_ns() // 1_000_000)
-    click.echo(f"{out}: {counts} from {len(messages)} messages, in which it finds {readings} readings.")
+    click.echo(
+        f"{out}: {counts} from {counted(len(messages), 'message')}, in which it finds {counted(readings, 'reading')}."
+    )
     for reason, count in others.most_common():
         click.echo(f"  not taken as {reason}: {count}")
     click.echo(f"Look through it, then: attwin run --config {out}")

@@ -13,7 +13,7 @@ def command() -> None:
     """Look at a bundle, and prove that it computes what it promises."""
 
 
-@command.command()
+@command.command(short_help="Check what BUNDLE computes.")
 @click.argument("bundle")
 @json_option
 def verify(bundle: str, *, as_json: bool) -> None:

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -11,13 +13,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from attwin.settings.load import load_settings
+from attwin.core.errors import SettingsError
+from attwin.settings.load import Whereabouts, load_whereabouts
 from attwin.wiring.reading import site_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULT_CONFIG = "attwin.yaml"
 _SYSTEM_CONFIG = Path("/etc/attwin/attwin.yaml")
+_GAP, _MORE, _LEAST_WIDTH = "  ", "...", 10
 _NO_ZONE = (ZoneInfoNotFoundError, ValueError, OSError)
 """What ``ZoneInfo`` raises for a name that it does not know."""
 
@@ -28,7 +32,7 @@ def config_option(function: F) -> F:
         "--config",
         "config",
         type=click.Path(path_type=Path),
-        default=_default_config,
+        default=lambda: _default_config("name one with --config"),
         show_default=f"./{_DEFAULT_CONFIG}, then {_SYSTEM_CONFIG}",
         help="The configuration file.",
     )(function)
@@ -82,8 +86,23 @@ def _place_of(config: Path | None, database: Path | None) -> Place:
     if database:
         gateway, zone = site_of(database)
         return Place(database=database, gateway=gateway, zone=_zone_or_utc(zone))
-    settings = load_settings(config or _default_config())
-    return Place(database=Path(settings.store.path), gateway=settings.gateway.id, zone=ZoneInfo(settings.gateway.zone))
+    found = _whereabouts(config or _default_config("name one with --config, or the database with --database"))
+    return Place(database=Path(found.database), gateway=found.gateway, zone=ZoneInfo(found.zone))
+
+
+def _whereabouts(config: Path) -> Whereabouts:
+    """Return where the database is, and say where the rest of the configuration cannot be used."""
+    try:
+        found = load_whereabouts(config)
+    except SettingsError as error:
+        error.hint = "Without the configuration: name the database with --database."
+        raise
+    if found.problems:
+        click.echo(
+            f"{config}: {counted(found.problems, 'problem')}, which `attwin config check --config {config}` shows.",
+            err=True,
+        )
+    return found
 
 
 def _zone_or_utc(name: str) -> tzinfo:
@@ -100,16 +119,32 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")(function)
 
 
-def _default_config() -> Path:
+def _default_config(advice: str) -> Path:
     local = Path(_DEFAULT_CONFIG)
     if not local.exists() and not _SYSTEM_CONFIG.exists():
-        advice = "name one with --config, or where that is enough the database with --database"
-        raise click.UsageError(f"no ./{_DEFAULT_CONFIG} and no {_SYSTEM_CONFIG}; {advice}")
+        raise click.UsageError(
+            f"no ./{_DEFAULT_CONFIG} and no {_SYSTEM_CONFIG}; {advice}; `attwin init` writes a first one"
+        )
     return local if local.exists() else _SYSTEM_CONFIG
 
 
-def print_rows(rows: Iterable[dict[str, object]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
-    """Print rows as one JSON object a line, or as a table of some of their columns."""
+def counted(count: int, what: str) -> str:
+    """Return a number with its noun."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def print_rows(
+    rows: Iterable[dict[str, object]], columns: Sequence[str], *, as_json: bool, empty: str, cut: Sequence[str] = ()
+) -> None:
+    """Print rows as one JSON object a line, or as a table of some of their columns.
+
+    Args:
+        rows: What to print.
+        columns: Of the table.
+        as_json: Whether JSON is wanted.
+        empty: What is said where there is no row.
+        cut: Columns that are cut where a terminal is too narrow; nothing is cut in a pipe.
+    """
     listed = list(rows)
     if as_json:
         for row in listed:
@@ -120,8 +155,27 @@ def print_rows(rows: Iterable[dict[str, object]], columns: Sequence[str], *, as_
         return
     cells = [list(columns), *([_cell(row.get(column)) for column in columns] for row in listed)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    if sys.stdout.isatty():
+        widths = _fitted(widths, [column in cut for column in columns], shutil.get_terminal_size().columns)
     for line in cells:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        shown = (_shortened(text, width).ljust(width) for text, width in zip(line, widths, strict=True))
+        click.echo(_GAP.join(shown).rstrip())
+
+
+def _fitted(widths: Sequence[int], may_be_cut: Sequence[bool], most: int) -> list[int]:
+    """Return the widths of columns with the widest of some of them narrowed until a row fits."""
+    fitted = list(widths)
+    narrowed = [place for place, may in enumerate(may_be_cut) if may]
+    while sum(fitted) + len(_GAP) * (len(fitted) - 1) > most:
+        widest = max(narrowed, key=lambda place: fitted[place], default=None)
+        if widest is None or fitted[widest] <= _LEAST_WIDTH:
+            break
+        fitted[widest] -= 1
+    return fitted
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - len(_MORE)] + _MORE
 
 
 def print_facts(facts: dict[str, object], *, as_json: bool) -> None:
@@ -129,8 +183,9 @@ def print_facts(facts: dict[str, object], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    width = max(map(len, facts), default=0)
-    for name, value in facts.items():
+    named = {printable(name): value for name, value in facts.items()}
+    width = max(map(len, named), default=0)
+    for name, value in named.items():
         click.echo(f"{name.ljust(width)}  {_cell(value)}")
 
 
@@ -141,16 +196,24 @@ def time_text(time_ms: object, zone: tzinfo = UTC) -> str:
     return datetime.fromtimestamp(time_ms / 1000, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
+def printable(text: str) -> str:
+    """Return a text as a terminal may show it: what would move its cursor or change its colours is escaped."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
+
+
 def _cell(value: object) -> str:
-    if value is None:
+    if value is None or value == "":
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(map(_cell, value)) or "-"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items()) or "-"
-    return str(value)
+        return ", ".join(f"{printable(str(key))} {_cell(item)}" for key, item in value.items()) or "-"
+    return printable(str(value))
 
 
 def csv_options(function: F) -> F:

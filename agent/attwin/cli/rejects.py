@@ -10,7 +10,7 @@ from attwin.wiring.reading import rejects_of, replay_rejects
 
 _COLUMNS = ("reject", "time", "reason", "topic", "detail", "payload")
 _REASONS = click.Choice([reason.value for reason in RejectReason])
-_MOST_TEXT = 60
+_CUT = ("topic", "detail", "payload")
 
 reason_option = click.option("--reason", type=_REASONS, help="Only those with this reason.")
 
@@ -29,19 +29,11 @@ def list_(place: Place, *, reason: str | None, limit: int, as_json: bool) -> Non
     """List what was rejected, newest last. The ring keeps 10 MB."""
     rows = rejects_of(place.database, reason=reason, limit=limit)
     if not as_json:
-        rows = [
-            {
-                **row,
-                "time": time_text(row["time_ms"], place.zone),
-                "detail": _short(row["detail"]),
-                "payload": _short(row["payload"]),
-            }
-            for row in rows
-        ]
-    print_rows(rows, _COLUMNS, as_json=as_json, empty="Nothing was rejected.")
+        rows = [{**row, "time": time_text(row["time_ms"], place.zone)} for row in rows]
+    print_rows(rows, _COLUMNS, as_json=as_json, empty="Nothing was rejected.", cut=_CUT)
 
 
-@command.command()
+@command.command(short_help="Take rejects again.")
 @place_options
 @reason_option
 @click.argument("numbers", nargs=-1, type=int)
@@ -53,6 +45,9 @@ def replay(place: Place, *, reason: str | None, numbers: tuple[int, ...], everyt
     Each is taken as if it arrived when it did. What is rejected again goes back into the ring. Of a message that was
     taken in part the rest is taken, and all rejects of it go; where the configuration reads now in another way what was
     taken then, it is `unsure` and stays.
+
+    Counts rejects that were `replayed`, and what became of them: readings that were `stored`, a `duplicate` or
+    `suppressed`, and rejects that are back with new numbers, `rejected_again`.
     """
     if bool(numbers) + bool(reason) + everything != 1:
         raise click.UsageError("exactly one of: numbers of `attwin rejects list`, --reason, --all")
@@ -62,8 +57,5 @@ def replay(place: Place, *, reason: str | None, numbers: tuple[int, ...], everyt
     with click.progressbar(length=len(chosen), label="Rejects", file=sys.stderr, hidden=not show) as bar:
         facts = replay_rejects(database, chosen, progress=bar.update)
     print_facts(facts, as_json=as_json)
-
-
-def _short(text: object) -> str:
-    shown = str(text).replace("\r", "\\r").replace("\n", "\\n")
-    return shown if len(shown) <= _MOST_TEXT else shown[: _MOST_TEXT - 3] + "..."
+    if facts["rejected_again"] and not as_json:
+        click.echo("What was rejected again has new numbers: see `attwin rejects list`.", err=True)

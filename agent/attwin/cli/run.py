@@ -54,12 +54,13 @@ def command(config: Path, log_level: str) -> None:
     except BundleError as error:
         # the model that the configuration names will not do, and trying again does not make it better
         raise SettingsError([f"{config.name}: {error}"]) from error
+    log.info("state=started gateway=%s store=%s", settings.gateway.id, settings.store.path)
     while True:
-        log.info("state=started gateway=%s store=%s", settings.gateway.id, settings.store.path)
         daemon.run()
-        log.info("state=stopped")
         if daemon.next_settings is None:
+            log.info("state=stopped")
             return
+        log.info("reload=begun; the agent goes on with the new configuration in a moment")
         try:
             daemon = build(daemon.next_settings)
             settings = daemon.settings

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import tzinfo
 from pathlib import Path
 from typing import TextIO
 
@@ -53,7 +54,7 @@ def command(
     )
     with ExitStack() as shown:
         scores = score_rows(wide, manifest, scorer, progress=_progress(shown, len(wide.time_ms)))
-    rows = _rows(wide, scores, manifest.masks)
+    rows = _rows(wide, scores, manifest.masks, parse_zone(zone))
     if out:
         with out.open("w", encoding="utf-8", newline="") as file_out:
             _write(rows, file_out, as_json=as_json)
@@ -62,14 +63,14 @@ def command(
         _write(rows, sys.stdout, as_json=as_json)
 
 
-def _rows(wide: Wide, scores: RowScores, masks: list[str]) -> Iterator[Mapping[str, object]]:
+def _rows(wide: Wide, scores: RowScores, masks: list[str], zone: tzinfo) -> Iterator[Mapping[str, object]]:
     columns = (wide.entity, wide.time_ms, scores.score_ms, scores.score, scores.missing)
     for entity, time_ms, score_ms, score, missing in zip(*(c.tolist() for c in columns), strict=True):
         known = score == score  # noqa: PLR0124 -- not NaN
         yield {
             "entity": wide.entities[entity],
             "time_ms": time_ms,
-            "time": time_text(time_ms),
+            "time": time_text(time_ms, zone),
             "score_ms": score_ms,
             "score": round(score, 8) if known else None,
             "missing": ",".join(name for name, is_missing in zip(masks, missing, strict=True) if is_missing),

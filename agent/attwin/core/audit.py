@@ -8,6 +8,8 @@ UPSTREAM, STORE, STATE = "upstream", "store", "state"
 """Whose counters those are that are not of a source of readings; a source may be called so too."""
 _OF_SOURCES = ("messages_", "readings_")
 """How the names of the counters of sources begin, and no others."""
+_STORED = "readings_stored"
+MESSAGES_REPLAYED = "messages_replayed"
 LOST = "lost in a damaged file"
 COMMITS_LOST = "commits lost in a damaged file"
 """Among the counters of the store, though it counts no readings: how many were lost with these commits nobody knows."""
@@ -22,6 +24,7 @@ class Sum:
         what: What is accounted for.
         total: How many there were.
         parts: What became of them.
+        again: How many of them were taken once more, out of the ring of rejects.
         prefix: Before the names of the counters of the parts.
     """
 
@@ -30,11 +33,12 @@ class Sum:
     total: int
     parts: dict[str, int]
     prefix: str
+    again: int = 0
 
     @property
     def difference(self) -> int:
         """How many are unaccounted for; negative where there are too many."""
-        return self.total - sum(self.parts.values())
+        return self.total + self.again - sum(self.parts.values())
 
     def as_dict(self) -> dict[str, object]:
         """Return the equation as it is printed."""
@@ -42,6 +46,7 @@ class Sum:
             "source": self.source,
             "what": self.what,
             "total": self.total,
+            **({"replayed": self.again} if self.again else {}),
             "parts": self.parts,
             "difference": self.difference,
         }
@@ -65,7 +70,8 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
     store: dict[str, int] = defaultdict(int)
     for source, name, reason, count in counters:
         if is_of_source(name):
-            counts[source][f"{name}({reason})" if reason else name] += count
+            # what is stored is stored, whatever is doubted of it
+            counts[source][f"{name}({reason})" if reason and name != _STORED else name] += count
         elif source == UPSTREAM:
             upstream[name] += count
         elif source == STORE:
@@ -76,7 +82,7 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
     for source, found in sorted(counts.items()):
         sums.append(_sum(source, "messages received", found, "messages_"))
         sums.append(_sum(source, "readings decoded", found, "readings_"))
-    stored = sum(found.get("readings_stored", 0) for found in counts.values())
+    stored = sum(found.get(_STORED, 0) for found in counts.values())
     queued = upstream.pop("queued", 0)
     sums += [
         Sum(source=STORE, what="readings stored", total=stored, parts={"in the journal": held, **store}, prefix=""),
@@ -90,5 +96,7 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
 
 def _sum(source: str, what: str, found: dict[str, int], prefix: str) -> Sum:
     total = what.replace(" ", "_")
-    parts = {name.removeprefix(prefix): n for name, n in found.items() if name.startswith(prefix) and name != total}
-    return Sum(source=source, what=what, total=found.get(total, 0), parts=parts, prefix=prefix)
+    own = {name: count for name, count in found.items() if name.startswith(prefix)}
+    came, again = own.pop(total, 0), own.pop(MESSAGES_REPLAYED, 0)
+    parts = {name.removeprefix(prefix): count for name, count in own.items()}
+    return Sum(source=source, what=what, total=came, again=again, parts=parts, prefix=prefix)

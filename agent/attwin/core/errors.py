@@ -21,11 +21,9 @@ class SettingsError(AttwinError):
         problems: Every problem found, one line each.
     """
 
-    hint = "Run `attwin config check` after the edit; it prints every problem at once."
-
     def __init__(self, problems: list[str]) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__("\n".join([*problems, f"{count}. Nothing was changed."]))
+        super().__init__("\n".join([*problems, f"{count}."]))
         self.problems = problems
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from attwin.core.catalogue import Catalogue
 from attwin.core.pseudonyms import pseudonym
-from attwin.core.topics import TopicTemplate, is_id
+from attwin.core.topics import ID_RULE, TopicTemplate, is_id
 from attwin.core.types import RejectReason
 
 SOURCE_SHIFT = 32
 """A route is ``source << SOURCE_SHIFT | series``, or the place of a scope instead of the series."""
 _SPARE_TOPICS = 1_000
 _TOPICS_A_SERIES = 4
+_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +213,11 @@ class Routes:
         metric = kind.metric_index(metric_name)
         if metric is None:
             known = ", ".join(m.name for m in kind.metrics)
-            return NoRoute(index, RejectReason.UNKNOWN_METRIC, f"kind `{kind.name}` has {known}")
+            return NoRoute(
+                index,
+                RejectReason.UNKNOWN_METRIC,
+                f"no `{metric_name[:_SHOWN]}` in kind `{kind.name}`, which has {known}",
+            )
         if source.hides_entity and entity_id:
             entity_id = source.pseudonym(entity_id)
         entity = self.catalogue.find(entity_id)
@@ -229,7 +234,7 @@ class Routes:
 
     def _refusal(self, entity_id: str) -> tuple[RejectReason, str] | None:
         if not is_id(entity_id):
-            return RejectReason.BAD_TOPIC, "an entity id has 1 to 64 letters, digits or any of . _ : ~ -"
+            return RejectReason.BAD_TOPIC, f"an entity id has {ID_RULE}"
         if not self._learn:
             return RejectReason.UNKNOWN_ENTITY, "not in `entities`, and limits.learn is false"
         if self.catalogue.is_full:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 _FIELD = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _ID = re.compile(r"[\w.:~-][\w .:~-]{0,63}", re.UNICODE)
 _ID_MOST = 64
+ID_RULE = "1 to 64 letters of any script, digits, or . _ : ~ -, and spaces inside"
+"""What ``is_id`` takes, for people."""
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:")
 
 
@@ -66,7 +68,7 @@ def compile_template(text: str) -> TopicTemplate:
 
 
 def is_id(text: str) -> bool:
-    """Return whether ``text`` can name an entity: 1 to 64 letters, digits or ``._:~-``, inner spaces."""
+    """Return whether ``text`` can name an entity, see ``ID_RULE``."""
     return len(text) <= _ID_MOST and _ID.fullmatch(text) is not None and not text.endswith(" ")
 
 

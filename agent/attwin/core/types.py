@@ -47,6 +47,30 @@ class Reason:
     UNTIMELY = np.uint16(2 | 4)
 
 
+DOUBTS = (
+    (Reason.OUT_OF_RANGE, "out_of_range"),
+    (Reason.STUCK, "stuck"),
+    (Reason.AHEAD, "ahead"),
+    (Reason.STEP, "step"),
+    (Reason.CLOCK, "clock"),
+    (Reason.RETAINED, "retained"),
+)
+"""Why a reading is not plainly good, gravest first, with what people read. The words are the names of counters."""
+
+
+def doubt_words(reason: int) -> str:
+    """Return why a reading is not plainly good, separated by commas; empty where it is."""
+    return ",".join(word for bit, word in DOUBTS if reason & int(bit))
+
+
+def gravest_doubts(reason: NDArray[np.uint16]) -> NDArray[np.intp]:
+    """Return the place in ``DOUBTS`` of the gravest doubt of each reading, -1 where there is none. Shape (N,)."""
+    places = np.full(len(reason), -1)
+    for place, (bit, _) in reversed(list(enumerate(DOUBTS))):
+        places[(reason & bit) != 0] = place
+    return places
+
+
 class RejectReason(StrEnum):
     """Why a message or a reading was not stored. The values are the names of counters."""
 

@@ -9,16 +9,18 @@ import contextlib
 import logging
 import select
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.audit import MESSAGES_REPLAYED
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import alert_drafts, health_draft, twin_draft
-from attwin.core.types import RejectReason, SuppressReason
+from attwin.core.types import DOUBTS, RejectReason, SuppressReason, gravest_doubts
 from attwin.ports import (
     AlertChange,
     AlertLog,
@@ -34,7 +36,7 @@ from attwin.ports import (
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, MOST_BATCH, Committer
 from attwin.runtime.gather import Gather
-from attwin.runtime.ingest import Ingest, Ingested
+from attwin.runtime.ingest import Counts, Ingest, Ingested
 from attwin.runtime.notices import Notices
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.receipts import Receipts
@@ -213,7 +215,8 @@ class Agent:
             The numbers of those that were ``replayed``; that cannot be, because not all of the message was kept
             (``not_whole``) or because it reads in another way now, so that nobody knows what was taken of it
             (``unsure``); that the ring does not have (``gone``); and that are ``left``, for a round may wait no longer.
-            How many readings were ``stored``.
+            How many readings were ``stored``, left out as ``duplicate`` or ``suppressed``, and how many new rejects
+            there are for what was ``rejected_again``.
         """
         if not self._committer.flush():
             return {"error": f"the disk refuses for now: {self._committer.stalled}"}
@@ -233,10 +236,14 @@ class Agent:
             outcome = "left" if is_over else self._replay(rejects[0], receipts)
             became[outcome] += [reject.number for reject in rejects]
         self._round.replayed += became["replayed"]
-        stored = sum(map(len, self._round.stored))
+        sums = Counter[str]()
+        for (_, name, _), count in self._round.counts.items():
+            sums[name] += count
+        found = {name: sums[f"readings_{name}"] for name in ("stored", "duplicate", "suppressed")}
+        found["rejected_again"] = len(self._round.rejects)
         self._committer.flush()
         gone = set(numbers).difference(reject.number for reject in kept)
-        return {**became, "gone": sorted(gone), "stored": stored}
+        return {**became, "gone": sorted(gone), **found}
 
     def _replay(self, reject: KeptReject, receipts: Receipts) -> str:
         """Take the message of a reject again where that is possible, and return what became of it."""
@@ -250,7 +257,7 @@ class Agent:
         ingested = self._ingest.decode(message, now_ms=reject.time_ms, taken=reject.taken, receipts=receipts)
         if not ingested.is_sure:
             return "unsure"
-        self._take(message, ingested)
+        self._take(message, replace(ingested, counts=_as_replayed(ingested.counts)))
         return "replayed"
 
     def _take(self, messages: Messages, ingested: Ingested) -> None:
@@ -279,7 +286,7 @@ class Agent:
 
     def _count_readings(self, source: NDArray[np.int64], taken: Taken) -> None:
         for what, reason, rows in (
-            ("readings_stored", "", ~(taken.duplicate | taken.late | taken.suppressed)),
+            *(("readings_stored", doubt, rows) for doubt, rows in _stored_by_doubt(taken)),
             ("readings_duplicate", "", taken.duplicate),
             ("readings_suppressed", SuppressReason.DEADBAND, taken.suppressed),
             ("readings_rejected", RejectReason.LATE, taken.late),
@@ -474,3 +481,19 @@ class Agent:
         for link in links:
             link.close()
         self.store.close()
+
+
+def _as_replayed(counts: Counts) -> Counts:
+    """Return the counts of messages that the broker did not send now: it sent them when they were rejected."""
+    again = {"messages_received": MESSAGES_REPLAYED}
+    return Counter({(source, again.get(name, name), reason): n for (source, name, reason), n in counts.items()})
+
+
+def _stored_by_doubt(taken: Taken) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield the rows of a batch that were stored, by the gravest doubt; the empty one for plainly good readings."""
+    stored = ~(taken.duplicate | taken.late | taken.suppressed)
+    doubt = np.full(len(stored), -1)
+    doubt[stored] = gravest_doubts(taken.stored.reason)
+    yield "", stored & (doubt < 0)
+    for place in np.unique(doubt[doubt >= 0]).tolist():
+        yield DOUBTS[place][1], doubt == place

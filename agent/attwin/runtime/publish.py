@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from attwin.core.columns import NEVER_MS, grown
 from attwin.core.outgoing import Draft, twin_draft
-from attwin.core.types import ReadingBatch
+from attwin.core.types import QUALITY_WORDS, Quality, ReadingBatch, doubt_words
 from attwin.runtime.twin import Scores, Twin
 
 _LEAST_CHANGE = 0.01
@@ -86,4 +86,7 @@ def twin_body(twin: Twin, entity: int) -> dict[str, object]:
     for metric, series in zip(catalogue.kind_of(entity).metrics, catalogue.series_of(entity), strict=True):
         if series < len(twin.time_ms) and twin.time_ms[series] != NEVER_MS:
             body |= {metric.name: float(twin.value[series]), f"{metric.name}_ms": int(twin.time_ms[series])}
+            if twin.quality[series] != Quality.GOOD:
+                body[f"{metric.name}_quality"] = QUALITY_WORDS[twin.quality[series]]
+                body[f"{metric.name}_reason"] = doubt_words(int(twin.reason[series]))
     return body

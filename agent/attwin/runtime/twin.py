@@ -113,6 +113,7 @@ class Twin:
         self.value = np.full(64, np.nan)
         self.time_ms = np.full(64, NEVER_MS, np.int64)
         self.quality = np.zeros(64, np.uint8)
+        self.reason = np.zeros(64, np.uint16)
         self.score = np.full(64, np.nan)
         self.score_ms = np.full(64, NEVER_MS, np.int64)
         self.missing = np.zeros(64, np.uint64)
@@ -281,13 +282,13 @@ class Twin:
             grid.forget(entity)
         for states in self.rules:
             states.restore(entity, AlertState.CLEARED, 0)
-        self.value[own], self.time_ms[own], self.quality[own] = np.nan, NEVER_MS, 0
+        self.value[own], self.time_ms[own], self.quality[own], self.reason[own] = np.nan, NEVER_MS, 0, 0
         self.score[entity], self.score_ms[entity], self.missing[entity] = np.nan, NEVER_MS, 0
         self.catalogue.forget(entity)
 
     def clear(self, *, newest_ms: int) -> None:
         """Forget all readings and scores, but no entity; readings newer than a time will not count when replayed."""
-        self.value[:], self.time_ms[:], self.quality[:] = np.nan, NEVER_MS, 0
+        self.value[:], self.time_ms[:], self.quality[:], self.reason[:] = np.nan, NEVER_MS, 0, 0
         self.score[:], self.score_ms[:], self.missing[:] = np.nan, NEVER_MS, 0
         self._history = History(self.catalogue.metrics)
         self._recent = Recent()
@@ -327,8 +328,9 @@ class Twin:
         for path, array in arrays.items():
             part, _, name = path.partition(".")
             parts.setdefault(part, {})[name] = array
+        # a snapshot of an earlier version has no reasons
         for name in _OWN:
-            setattr(self, name, parts["twin"][name].copy())
+            setattr(self, name, parts["twin"].get(name, np.zeros(len(parts["twin"]["quality"]), np.uint16)).copy())
         self._recent.load(parts["recent"])
         self._history.load(parts["history"])
         self._windows.load(parts["windows"])
@@ -392,12 +394,13 @@ class Twin:
         """Keep the newest reading of every series, the last to arrive where times are equal; none from the future."""
         count = self.catalogue.series_count
         self.value, self.time_ms = grown(self.value, count, np.nan), grown(self.time_ms, count, NEVER_MS)
-        self.quality = grown(self.quality, count)
+        self.quality, self.reason = grown(self.quality, count), grown(self.reason, count)
         batch = batch.where((batch.reason & Reason.AHEAD) == 0)
         np.maximum.at(self.time_ms, batch.series, batch.time_ms)
         newest = batch.time_ms == self.time_ms[batch.series]
         self.value[batch.series[newest]] = batch.value[newest]
         self.quality[batch.series[newest]] = batch.quality[newest]
+        self.reason[batch.series[newest]] = batch.reason[newest]
 
     def _evaluate_metrics(
         self, batch: ReadingBatch, entity: NDArray[np.int32], counts: NDArray[np.bool_]
@@ -451,7 +454,7 @@ class Twin:
         self.missing = grown(self.missing, count)
         series = max(self.catalogue.series_count, 1)
         self.value, self.time_ms = grown(self.value, series, np.nan), grown(self.time_ms, series, NEVER_MS)
-        self.quality = grown(self.quality, series)
+        self.quality, self.reason = grown(self.quality, series), grown(self.reason, series)
 
 
 def _rule_part(rule: Rule) -> str:
@@ -459,7 +462,7 @@ def _rule_part(rule: Rule) -> str:
     return "rule" + hashlib.sha256(repr(rule).encode()).hexdigest()[:16]
 
 
-_OWN = ("value", "time_ms", "quality", "score", "score_ms", "missing")
+_OWN = ("value", "time_ms", "quality", "reason", "score", "score_ms", "missing")
 
 
 def pack_missing(missing: NDArray[np.bool_]) -> NDArray[np.uint64]:

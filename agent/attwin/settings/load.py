@@ -1,19 +1,20 @@
 """The configuration file: read it, check what its parts say about each other."""
 
 import difflib
+import os
 import re
 import zoneinfo
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from attwin.core.errors import SettingsError
 from attwin.core.names import name_pattern
 from attwin.core.pseudonyms import LEAST_KEY_BYTES
 from attwin.core.rules import ATTENTION
-from attwin.core.topics import compile_template, is_id
+from attwin.core.topics import ID_RULE, compile_template, is_id
 from attwin.core.units import UNITS, conversion
 from attwin.settings.model import (
     BrokerSettings,
@@ -39,6 +40,9 @@ from attwin.settings.reader import Reader, did_you_mean
 _MOST_INFLIGHT = 65_535
 _LEAST_KEEPALIVE_MS, _MOST_KEEPALIVE_MS = 1_000, 65_535_000
 _SCHEMES = ("mqtt", "mqtts")
+_DATABASE = "twin.db"
+_SYSTEM_FOLDER, _SYSTEM_STATE = Path("/etc/attwin"), "/var/lib/attwin"
+"""Where systemd's unit has the configuration, and what it tells the agent as $STATE_DIRECTORY."""
 
 
 Inspect = Callable[[Settings, Callable[[str, str], None]], None]
@@ -53,7 +57,7 @@ def load_settings(
     Args:
         path: The YAML file.
         environment: Where ``CREDENTIALS_DIRECTORY`` is looked up; the process's own unless given.
-        inspect: Checks what lies beyond the file, once the file itself is right.
+        inspect: Checks what lies beyond the file.
 
     Raises:
         SettingsError: Anything is wrong; it carries every problem with file and line.
@@ -62,13 +66,68 @@ def load_settings(
     settings = reader.read(Settings)
     if settings is not None:
         _check(settings, reader)
-        if inspect and not reader.problems:
+        if inspect:
             inspect(settings, reader.report_at)
     if settings is None or reader.problems:
         raise SettingsError(reader.messages())
-    # a default is relative to the configuration's folder too
-    store_path = str((path.parent / settings.store.path).absolute())
+    store_path = settings.store.path or default_database(path, environment)
     return replace(settings, store=replace(settings.store, path=store_path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """What a command needs of a configuration to look at its database.
+
+    Attributes:
+        database: The file.
+        gateway: The gateway's id, empty where it cannot be used.
+        zone: IANA time zone of the times that are printed.
+        problems: How many problems the configuration has.
+    """
+
+    database: str
+    gateway: str
+    zone: str
+    problems: int
+
+
+def load_whereabouts(path: Path, environment: Mapping[str, str] | None = None) -> Whereabouts:
+    """Return where the database of a configuration is, also where other parts of the file cannot be used.
+
+    Raises:
+        SettingsError: The file does not say that, or a setting that is misspelt may.
+    """
+    reader = Reader(path, environment)
+    settings = reader.read(Settings)
+    if settings is not None:
+        _check(settings, reader)
+    misspelt = not reader.has("store.path") and any(map(_may_be_the_path, reader.unknown))
+    if settings is None or misspelt or reader.is_wrong("store.path"):
+        raise SettingsError(reader.messages())
+    gateway = settings.gateway
+    return Whereabouts(
+        database=settings.store.path or default_database(path, environment),
+        gateway=gateway.id,
+        zone=gateway.zone if _is_zone(gateway.zone) else "UTC",
+        problems=len(reader.problems),
+    )
+
+
+def _may_be_the_path(unknown: str) -> bool:
+    return unknown.startswith("store.") or bool(difflib.get_close_matches(unknown, ["store", "path"], cutoff=0.6))
+
+
+def default_database(path: Path, environment: Mapping[str, str] | None = None) -> str:
+    """Return where the database is of a configuration that does not say: in the state folder that systemd gives.
+
+    Without one, or where there is a database already, it is beside the configuration.
+    """
+    environment = os.environ if environment is None else environment
+    folder = path.parent.absolute()
+    beside = folder / _DATABASE
+    # who looks at the database is not told where systemd's unit keeps it
+    state = environment.get("STATE_DIRECTORY") or (_SYSTEM_STATE if folder == _SYSTEM_FOLDER else "")
+    return str(Path(state.split(":")[0], _DATABASE) if state and not beside.exists() else beside)
 
 
 def _check(settings: Settings, reader: Reader) -> None:
@@ -87,7 +146,7 @@ def _check(settings: Settings, reader: Reader) -> None:
     for index, rule in enumerate(settings.rules):
         _check_rule(rule, f"rules[{index}]", settings, reader)
     for name, count in Counter(rule.name for rule in settings.rules).items():
-        if count > 1:
+        if name and count > 1:
             reader.report_at("rules", f"{count} rules are called `{name}`; a name must be unique")
     for topic, count in Counter(topic for source in settings.sources for topic in _filters(source)).items():
         if topic and count > 1:
@@ -135,29 +194,25 @@ def _check_kind_itself(name: str, kind: KindSettings, reader: Reader) -> None:
 
 def _check_gateway(settings: Settings, reader: Reader) -> None:
     _check_name(settings.gateway.id, "gateway.id", reader)
-    try:
-        zoneinfo.ZoneInfo(settings.gateway.zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+    if not _is_zone(settings.gateway.zone):
         reader.report_at("gateway.zone", f"`{settings.gateway.zone}` is no IANA time zone such as Europe/Berlin")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _check_name(name: str, where: str, reader: Reader) -> None:
     if not is_id(name):
-        reader.report_at(where, f"`{name}`: a name has 1 to 64 letters, digits or any of . _ : ~ -")
+        reader.report_at(where, f"`{name}`: a name has {ID_RULE}")
 
 
 def _check_broker(broker: BrokerSettings, where: str, reader: Reader) -> None:
-    try:
-        parts = urlsplit(broker.url)
-        bad_port = parts.port == 0
-    except ValueError:
-        bad_port, parts = True, urlsplit("")
-    if bad_port or parts.scheme not in _SCHEMES or not parts.hostname or parts.path.strip("/"):
-        reader.report_at(
-            f"{where}.url", f"mqtt://host:port or mqtts://host:port, not `{_without_password(broker.url)}`"
-        )
-    if parts.password or parts.username:
-        reader.report_at(f"{where}.url", "a user and a password belong into `username` and `password`")
+    _check_url(broker.url, f"{where}.url", reader)
     if broker.password and broker.password_file:
         reader.report_at(f"{where}.password_file", "beside `password`; keep one of them")
     if bool(broker.cert_file) != bool(broker.key_file):
@@ -172,12 +227,33 @@ def _check_broker(broker: BrokerSettings, where: str, reader: Reader) -> None:
             reader.report_at(f"{where}.{name}", f"no file `{file}`")
 
 
+def _check_url(url: str, where: str, reader: Reader) -> None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    shown = _without_password(url)
+    if parts.scheme not in _SCHEMES or not parts.hostname or parts.path.strip("/"):
+        reader.report_at(where, f"mqtt://host:port or mqtts://host:port, not `{shown}`")
+    elif not _has_possible_port(parts):
+        reader.report_at(where, f"a port is 1 to 65535, not as in `{shown}`")
+    if parts.password or parts.username:
+        reader.report_at(where, "a user and a password belong into `username` and `password`")
+
+
+def _has_possible_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
 def _without_password(url: str) -> str:
     return "..." if "@" in url else url
 
 
 def _check_kind(kind: str, where: str, settings: Settings, reader: Reader) -> bool:
-    if kind not in settings.kinds and not reader.has(f"kinds.{kind}"):
+    if kind not in settings.kinds and not reader.has(f"kinds.{kind}") and not reader.is_wrong("kinds"):
         reader.report_at(where, f"`{kind}` is not a kind; {did_you_mean(kind, settings.kinds)}")
     return kind in settings.kinds
 
@@ -185,6 +261,8 @@ def _check_kind(kind: str, where: str, settings: Settings, reader: Reader) -> bo
 def _check_source(source: SourceSettings, where: str, settings: Settings, reader: Reader) -> None:
     known_kind = _check_kind(source.kind, f"{where}.kind", settings, reader)
     payload = source.payload
+    if reader.is_wrong(f"{where}.payload.format"):
+        return
     _check_payload(payload, where, reader)
     if known_kind:
         _check_names(source, where, settings, reader)
@@ -267,7 +345,8 @@ def _check_identifiers(
         elif name not in topic_fields | {"entity"} and source.payload.format not in OBJECT_FORMATS:
             known = ", ".join(sorted(topic_fields | {"entity"}))
             reader.report_at(f"{where}.identifiers[{index}]", f"`{name}` is no field of the topic; known: {known}")
-    if source.identifiers and not (settings.privacy.key or settings.privacy.key_file):
+    has_key = settings.privacy.key or settings.privacy.key_file or reader.is_wrong("privacy.key")
+    if source.identifiers and not has_key:
         advice = "put 32 random bytes into a file: (umask 077; head -c 32 /dev/urandom | base64 > pseudonym.key)"
         reader.report_at(f"{where}.identifiers", f"need the secret `privacy.key_file`; {advice}")
 
@@ -291,7 +370,8 @@ def pseudonym_key(privacy: PrivacySettings) -> bytes:
 
 def _check_metric(metric: str, kind: str, where: str, settings: Settings, reader: Reader) -> None:
     known = settings.kinds[kind].metrics
-    if metric not in known and not reader.has(f"kinds.{kind}.metrics.{metric}"):
+    at = f"kinds.{kind}.metrics"
+    if metric not in known and not reader.has(f"{at}.{metric}") and not reader.is_wrong(at):
         reader.report_at(where, f"`{metric}` is not a metric of kind `{kind}`; {did_you_mean(metric, known)}")
 
 

@@ -96,7 +96,7 @@ class StoreSettings:
     """Where the twin is kept.
 
     Attributes:
-        path: The database; its folder also holds alerts.jsonl and the control socket.
+        path: The database, beside alerts.jsonl; twin.db in $STATE_DIRECTORY or beside this file unless told.
         durability: full survives a power cut; normal may lose the last seconds then, acknowledged readings too.
         writes: default commits within 100 ms; frugal within a second, for fewer writes to a card.
         keep: How long things are kept.
@@ -104,7 +104,7 @@ class StoreSettings:
         free: The space that must stay free on its disk.
     """
 
-    path: FilePath = "twin.db"
+    path: FilePath = ""
     durability: Literal["full", "normal"] = "full"
     writes: Literal["default", "frugal"] = "default"
     keep: KeepSettings = field(default_factory=KeepSettings)

@@ -1,7 +1,7 @@
 """A tree of YAML nodes to frozen dataclasses, by the types of their fields.
 
-Nothing stops at the first problem: a wrong value is reported and its default stands in, or the item that needs it is
-left out, so that every problem is found at once.
+Nothing stops at the first problem: a wrong value is reported and its default or an empty value stands in, so that every
+problem is found at once. What stands in is not judged: see ``Reader.report_at``.
 """
 
 import dataclasses
@@ -33,12 +33,15 @@ class Reader:
     Attributes:
         problems: (line, text) of everything wrong so far; line 0 stands for the file as a whole.
         lines: The line of every value that was read, by its path such as ``rules[0].when``.
+        unknown: The paths of what is no setting.
     """
 
     def __init__(self, path: Path, environment: Mapping[str, str] | None = None) -> None:
         self.path = path
         self.problems: list[tuple[int, str]] = []
         self.lines: dict[str, int] = {}
+        self.unknown: set[str] = set()
+        self._wrong: set[str] = set()
         self._environment = os.environ if environment is None else environment
         self._secrets: dict[str, Node] | None = None
 
@@ -47,7 +50,12 @@ class Reader:
         self.problems.append((line, text))
 
     def report_at(self, where: str, text: str) -> None:
-        """Note a problem at a path, or at the closest parent of it that stands in the file."""
+        """Note a problem at a path, or at the closest parent of it that stands in the file.
+
+        Nothing is noted of what only stands in for a value that was reported.
+        """
+        if self.is_wrong(where):
+            return
         parent = where
         while parent and parent not in self.lines:
             parent = parent.rpartition(".")[0]
@@ -59,7 +67,7 @@ class Reader:
         return [f"{self.path.name}:{line}: {text}" if line else f"{self.path.name}: {text}" for line, text in ordered]
 
     def read(self, cls: type[T]) -> T | None:
-        """Return the file as a ``cls``, without the parts that were reported; None where too little is left."""
+        """Return the file as a ``cls``; something stands in for what was reported. None where it is no mapping."""
         tree = read_tree(self.path, self.report)
         value = WRONG if tree is None else self._value(cls, tree, "")
         return None if value is WRONG else value
@@ -71,6 +79,10 @@ class Reader:
     def has(self, where: str) -> bool:
         """Return whether the file has a value at a path, be it right or wrong."""
         return where in self.lines
+
+    def is_wrong(self, where: str) -> bool:
+        """Return whether the value at a path, or what it is in, was reported as wrong or missing."""
+        return any(where == path or where.startswith((f"{path}.", f"{path}[")) for path in self._wrong)
 
     def _value(self, kind: Any, node: Node, where: str) -> Any:  # noqa: ANN401, PLR0911 -- a type and a value of that type; one return a form
         self.lines[where] = node.line
@@ -89,11 +101,15 @@ class Reader:
             return self._secret(node, where) if kind is Secret else self._dataclass(kind, node, where)
         return self._scalar(kind, node, where)
 
-    def _wrong(self, node: Node, where: str, expected: str) -> Any:  # noqa: ANN401 -- WRONG
+    def _refuse(self, line: int, where: str, problem: str) -> Any:  # noqa: ANN401 -- WRONG
+        self._wrong.add(where)
+        self.report(line, f"{where or 'the file'}: {problem}")
+        return WRONG
+
+    def _expect(self, node: Node, where: str, expected: str) -> Any:  # noqa: ANN401 -- WRONG
         found = node.value
         shown = "a mapping" if isinstance(found, dict) else "a list" if isinstance(found, list) else f"`{found}`"
-        self.report(node.line, f"{where or 'the file'}: {expected}, not {'nothing' if found is None else shown}")
-        return WRONG
+        return self._refuse(node.line, where, f"{expected}, not {'nothing' if found is None else shown}")
 
     def _scalar(self, kind: Any, node: Node, where: str) -> Any:  # noqa: ANN401 -- a type and a value of that type
         value = node.value
@@ -104,23 +120,22 @@ class Reader:
             return value
         expected = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
         hint = "; put it in quotes" if kind is str and value is not None and not isinstance(value, dict | list) else ""
-        return self._wrong(node, where, expected + hint)
+        return self._expect(node, where, expected + hint)
 
     def _annotated(self, mark: object, node: Node, where: str) -> Any:  # noqa: ANN401 -- a value of the marked type
         if isinstance(mark, FileMark):
             if not isinstance(node.value, str):
-                return self._wrong(node, where, "a path")
+                return self._expect(node, where, "a path")
             return str((self.path.parent / node.value).absolute()) if node.value else ""
         parse, example = _PARSERS[type(mark)]
         if node.value == 0 and not isinstance(node.value, bool):
             return 0
         if not isinstance(node.value, str):
-            return self._wrong(node, where, example)
+            return self._expect(node, where, example)
         try:
             return parse(node.value)
         except ValueError as error:
-            self.report(node.line, f"{where}: {error}")
-            return WRONG
+            return self._refuse(node.line, where, str(error))
 
     def _literal(self, allowed: tuple[object, ...], node: Node, where: str) -> Any:  # noqa: ANN401 -- one of the allowed
         # 3.1 and 5 are numbers to YAML where the setting is the text "5"
@@ -129,17 +144,18 @@ class Reader:
                 return value
             if isinstance(value, str) and str(node.value) == value:
                 return value
-        return self._wrong(node, where, "one of " + ", ".join(map(str, allowed)))
+        return self._expect(node, where, "one of " + ", ".join(map(str, allowed)))
 
     def _list(self, item: Any, node: Node, where: str) -> Any:  # noqa: ANN401 -- a type and a list of it
         if not isinstance(node.value, list):
-            return self._wrong(node, where, "a list")
+            return self._expect(node, where, "a list")
         values = [self._value(item, child, f"{where}[{i}]") for i, child in enumerate(node.value)]
-        return [value for value in values if value is not WRONG]
+        # what follows a wrong item keeps its number
+        return [_stand_in(item) if value is WRONG else value for value in values]
 
     def _dict(self, item: Any, node: Node, where: str) -> Any:  # noqa: ANN401 -- a type and a dict of it
         if not isinstance(node.value, dict):
-            return self._wrong(node, where, "a mapping")
+            return self._expect(node, where, "a mapping")
         values = {key: self._value(item, child, _join(where, key)) for key, child in node.value.items()}
         return {key: value for key, value in values.items() if value is not WRONG}
 
@@ -149,27 +165,29 @@ class Reader:
         if isinstance(given, str) and hasattr(cls, "SHORT_FORM"):
             given = {cls.SHORT_FORM: node}
         if not isinstance(given, dict):
-            return self._wrong(node, where, "a mapping")
+            return self._expect(node, where, "a mapping")
         hints = get_type_hints(cls, include_extras=True)
         fields = {key_of(field.name): field for field in dataclasses.fields(cls)}
         for key, child in given.items():
             if key not in fields:
                 self.report(child.line, f"{_join(where, key)}: not a setting; {did_you_mean(key, fields)}")
+                self.unknown.add(_join(where, key))
         values = {}
         for key, field in fields.items():
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if key in given:
                 value = self._value(hints[field.name], given[key], _join(where, key))
-                if value is not WRONG or required:
+                if value is not WRONG:
                     values[field.name] = value
             elif required:
-                self.report(node.line if where else 0, f"{_join(where, key)}: missing")
-                values[field.name] = WRONG
-        return WRONG if any(value is WRONG for value in values.values()) else cls(**values)
+                self._refuse(node.line if where else 0, _join(where, key), "missing")
+            if required and field.name not in values:
+                values[field.name] = _stand_in(hints[field.name])
+        return cls(**values)
 
     def _secret(self, node: Node, where: str) -> Any:  # noqa: ANN401 -- a Secret or WRONG
         if not isinstance(node.value, str):
-            return self._wrong(node, where, "text, or !secret NAME")
+            return self._expect(node, where, "text, or !secret NAME")
         if node.tag != SECRET_TAG:
             return Secret(node.value)
         folder = self._environment.get("CREDENTIALS_DIRECTORY")
@@ -180,11 +198,8 @@ class Reader:
             self._secrets = self._load_secrets()
         found = self._secrets.get(node.value)
         if found is None or not isinstance(found.value, str):
-            self.report(
-                node.line,
-                f"{where}: no secret `{node.value}` in $CREDENTIALS_DIRECTORY or in secrets.yaml beside this file",
-            )
-            return WRONG
+            wanted = f"no secret `{node.value}` in $CREDENTIALS_DIRECTORY or in secrets.yaml beside this file"
+            return self._refuse(node.line, where, wanted)
         return Secret(found.value)
 
     def _load_secrets(self) -> dict[str, Node]:
@@ -213,6 +228,20 @@ def did_you_mean(word: str, known: Mapping[str, object] | list[str]) -> str:
     """Return the advice for an unknown word: the closest known one, or all of them."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else "known: " + ", ".join(sorted(known))
+
+
+def _stand_in(kind: Any) -> Any:  # noqa: ANN401 -- a type and a value of it
+    """Return a value of a type that says nothing."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _stand_in(arguments[0])
+    if origin is Literal:
+        return arguments[0]
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        required = [f for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
+        return kind(**{field.name: _stand_in(hints[field.name]) for field in required})  # type: ignore[operator] # a class
+    return (origin or kind)()
 
 
 def _join(where: str, key: str) -> str:

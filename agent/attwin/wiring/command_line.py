@@ -19,6 +19,8 @@ def run_command(group: click.Group, name: str) -> None:
         group(prog_name=name, standalone_mode=True)
     except SettingsError as error:
         click.echo(str(error), err=True)
+        if error.hint:
+            click.echo(error.hint, err=True)
         sys.exit(EXIT_SETTINGS)
     except AttwinError as error:
         click.echo(f"{name}: {error}", err=True)

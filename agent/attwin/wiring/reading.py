@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import cast
 
 from attwin.adapters.control_socket import ask, control_path
-from attwin.adapters.sqlite_checksums import is_whole
+from attwin.adapters.sqlite_checksums import is_whole, judgement
 from attwin.adapters.sqlite_database import reader
 from attwin.core.audit import UPSTREAM, is_of_source
-from attwin.core.errors import AgentAwayError, DataError, StoreError
+from attwin.core.errors import AgentAwayError, DataError, SettingsError, StoreError
+from attwin.core.types import QUALITY_WORDS, Quality
 from attwin.runtime.commands import MOST_REPLAYED
 
 CONTROL, GATEWAY, ZONE = "control_socket", "gateway", "zone"
@@ -25,9 +26,12 @@ where e.forgotten_ms is null order by e.name
 """
 _OUTCOMES = ("replayed", "not_whole", "unsure", "gone")
 """What becomes of a reject that is taken again."""
+_TAKEN = ("stored", "duplicate", "suppressed", "rejected_again")
+"""What becomes of the readings in those that are; of the last, the rejects there are now."""
+_GOOD = QUALITY_WORDS[Quality.GOOD]
 _ATTENTION = ("attention_ms", "attention", "missing")
 _STATE = """
-select series.metric, state.series_id, state.time_ms, state.value, state.quality, state.checksum
+select series.metric, state.series_id, state.time_ms, state.value, state.quality, state.reason, state.checksum
 from state join series on series.id = state.series_id
 where series.entity_id = ?
 """
@@ -97,22 +101,32 @@ def sums_of(database: Path) -> dict[str, object]:
     return dict(sorted(sums.items()))
 
 
-def twins_of(database: Path) -> list[dict[str, object]]:
-    """Return all entities with attention, what it lacked, and active alerts."""
+def twins_of(
+    database: Path, *, away: Callable[[int | None], object] = lambda _saved_ms: None
+) -> list[dict[str, object]]:
+    """Return all entities with attention, what it lacked, and active alerts.
+
+    Args:
+        database: The file.
+        away: Told, where no agent answers, of when the state is that was saved last; None where none was.
+    """
     try:
         twins = ask(control_of(database), {"verb": "twins"})["twins"]
         return [dict(twin) for twin in twins] if isinstance(twins, list) else []
     except AgentAwayError:
+        away(_saved_ms(database))
         return _stored_twins(database)
 
 
-def twin_of_entity(database: Path, entity: str) -> dict[str, object]:
-    """Return one entity.
+def twin_of_entity(
+    database: Path, entity: str, *, away: Callable[[int | None], object] = lambda _saved_ms: None
+) -> dict[str, object]:
+    """Return one entity; ``away`` as in ``twins_of``.
 
     Raises:
         DataError: It is not known.
     """
-    for twin in twins_of(database):
+    for twin in twins_of(database, away=away):
         if twin["entity"] == entity:
             return twin
     raise DataError(f"no entity `{entity}`; `attwin twin list` shows them all")
@@ -173,7 +187,7 @@ def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable
         AgentAwayError: No agent runs.
         DataError: It refuses.
     """
-    became, stored = dict[int, str](), 0
+    became, taken = dict[int, str](), Counter[str]()
     waiting = dict.fromkeys(numbers)
     while waiting:
         part = list(itertools.islice(waiting, MOST_REPLAYED))
@@ -181,12 +195,14 @@ def replay_rejects(database: Path, numbers: Sequence[int], *, progress: Callable
         if "error" in answer:
             raise DataError(str(answer["error"]))
         became |= {number: outcome for outcome in _OUTCOMES for number in cast("list[int]", answer[outcome])}
-        stored += cast("int", answer["stored"])
+        taken.update({name: cast("int", answer[name]) for name in _TAKEN})
         before = len(waiting)
         waiting = {number: None for number in waiting if number not in became}
         progress(before - len(waiting))
     sums = Counter(became.values())
-    return {"replayed": sums["replayed"], "stored": stored, **{outcome: sums[outcome] for outcome in _OUTCOMES[1:]}}
+    first, *others = _OUTCOMES
+    counts = {first: sums[first], **{name: taken[name] for name in _TAKEN}}
+    return {**counts, **{outcome: sums[outcome] for outcome in others}}
 
 
 def reload_agent(database: Path) -> None:
@@ -194,17 +210,26 @@ def reload_agent(database: Path) -> None:
 
     Raises:
         AgentAwayError: No agent runs.
-        DataError: It refuses, and goes on as before.
+        SettingsError: It refuses, and goes on as before.
     """
     answer = ask(control_of(database), {"verb": "reload"})
     if "error" in answer:
-        raise DataError(f"the agent goes on as before: {answer['error']}")
+        refusal = SettingsError(str(answer["error"]).splitlines())
+        refusal.hint = "The agent goes on as before."
+        raise refusal
 
 
 def count_rows(database: Path, table: str) -> int:
     """Return how many rows a table of the database has."""
     with reader(database) as connection:
         return int(connection.execute(f"select count(*) from {table}").fetchone()[0])
+
+
+def _saved_ms(database: Path) -> int | None:
+    """Return when the state was saved last."""
+    with reader(database) as connection:
+        row = connection.execute("select created_ms from snapshot").fetchone()
+    return int(row[0]) if row else None
 
 
 def _stored_twins(database: Path) -> list[dict[str, object]]:
@@ -218,11 +243,13 @@ def _stored_twins(database: Path) -> list[dict[str, object]]:
             if checksum and not is_whole(checksum, key, *(twin[name] for name in _ATTENTION)):
                 damaged.append("attention")
                 twin.update(dict.fromkeys(_ATTENTION))
-            for metric, series, time_ms, value, quality, own_checksum in connection.execute(_STATE, (key,)):
-                if is_whole(own_checksum, series, time_ms, value, quality):
-                    twin |= {metric: value, f"{metric}_ms": time_ms}
-                else:
+            for metric, series, time_ms, value, quality, reason, own_checksum in connection.execute(_STATE, (key,)):
+                if not is_whole(own_checksum, series, time_ms, value, judgement(quality, reason)):
                     damaged.append(metric)
+                    continue
+                twin |= {metric: value, f"{metric}_ms": time_ms}
+                if quality != _GOOD:
+                    twin |= {f"{metric}_quality": quality, f"{metric}_reason": reason}
             if damaged:
                 twin["damaged"] = damaged
             rows = connection.execute(
