@@ -60,16 +60,22 @@ class Disk:
         subprocess.run([program(f"mkfs.{kind}"), "-q", str(self._image)], check=True)
 
     def __enter__(self) -> Self:
+        # kept from cut to cut: a device that was given back may still be in the course of being cleared
+        found = subprocess.run(
+            [program("losetup"), "--find", "--show", str(self._image)], check=True, capture_output=True, text=True
+        )
+        self._device = found.stdout.strip()
         self.mount()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.path.is_mount():
             subprocess.run([program("umount"), "--lazy", str(self.path)], check=True)
+        subprocess.run([program("losetup"), "--detach", self._device], check=True)
 
     def mount(self) -> None:
         """Mount it; what its log holds is put right."""
-        subprocess.run([program("mount"), "-o", "loop", str(self._image), str(self.path)], check=True)
+        subprocess.run([program("mount"), self._device, str(self.path)], check=True)
 
     def cut_power(self) -> None:
         """Let the file system write nothing more, not even its log."""
