@@ -35,6 +35,7 @@ class Wave:
 
 
 _ROW = np.dtype([("value", np.float64), ("time_ms", np.int64), ("entity", np.int32), ("series", np.int32)])
+_COLUMNS = ("entity", "series", "time_ms", "value")
 _Rows = NDArray[np.void]
 """Readings that are held back, as elements of ``_ROW``."""
 _Places = NDArray[np.uint16]
@@ -91,10 +92,15 @@ class _Part:
         self.places["entity"][which] = _TAKEN
         self.count -= len(taken)
         if 4 * (self._end - self.count) > self._end:
+            self.compact()
+        return taken
+
+    def compact(self) -> None:
+        """Move rows up to where others were taken out."""
+        if self.count < self._end:
             left = self.rows()
             self._end, self.count, self.first_tick = 0, 0, _FAR
             self.fill(left)
-        return taken
 
 
 class Grid:
@@ -165,15 +171,21 @@ class Grid:
         self._taken([np.flatnonzero(part.places["entity"] == entity).astype(np.uint16) for part in self._parts])
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as arrays, for a snapshot."""
-        rows = np.concatenate([np.empty(0, _ROW), *(part.rows() for part in self._parts)])
-        return {"newest_ms": self.newest_ms} | {name: rows[name] for name in ("entity", "series", "time_ms", "value")}
+        """Return the state as arrays, for a snapshot; those of a part are views of it."""
+        state: dict[str, NDArray[np.generic]] = {"newest_ms": self.newest_ms}
+        for number, part in enumerate(self._parts):
+            part.compact()
+            state |= {f"{name}.{number}": part.places[name] for name in _COLUMNS}
+        return state
 
     def load(self, state: dict[str, NDArray[np.generic]]) -> None:
-        """Take over what ``dump`` returned."""
+        """Take over what ``dump`` returned, of an earlier version too, which had one part without a number."""
         self.newest_ms = state["newest_ms"].astype(np.int64)
         self._parts = []
-        self._hold(_as_rows(state["entity"], state["series"], state["time_ms"], state["value"]))
+        for name in state:
+            column, dot, number = name.partition(".")
+            if column == _COLUMNS[0]:
+                self._hold(_as_rows(*(state[f"{column}{dot}{number}"] for column in _COLUMNS)))
         self._all_open = int(self._first_open(self.newest_ms).max())
         self._has_closed = True
         self._has_gone_on = np.append(np.ones(len(self.newest_ms), np.bool_), [False])
