@@ -146,7 +146,8 @@ class ObjectDecoder:
             word = value.strip().lower()
             if word in _NO_STATE:
                 return
-            value = _WORDS.get(word, _number(value))
+            if not rows.coded(scope, metric):
+                value = _WORDS.get(word, _number(value))
         if value is not None:
             rows.add(place, scope, entity, metric, value, time_ms)
 
