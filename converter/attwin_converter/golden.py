@@ -23,7 +23,9 @@ def golden_of(manifest: Manifest, scorer: Scorer, part: Part) -> dict[str, NDArr
     for number, start in enumerate(_starts(part)):
         rows = np.flatnonzero(wide.entity == wide.entity[start])
         first = int(np.searchsorted(rows, start))
-        rows = rows[first : first + _ROWS]
+        # the second half of the runs is thinned out where there are baselines, which move in hours
+        step = _step_of(manifest, wide.time_ms[rows]) if number >= _SAMPLES // 2 else 1
+        rows = rows[first : first + _ROWS * step : step]
         values = wide.values[rows].copy()
         if number % 2:
             values[:, number // 2 % values.shape[1]] = np.nan
@@ -35,6 +37,14 @@ def golden_of(manifest: Manifest, scorer: Scorer, part: Part) -> dict[str, NDArr
     golden: dict[str, NDArray[np.generic]] = {name: np.concatenate(parts) for name, parts in columns.items()}
     features, scores, _ = replay_golden(manifest, scorer, golden)
     return golden | {"features": features, "scores": scores}
+
+
+def _step_of(manifest: Manifest, time_ms: NDArray[np.int64]) -> int:
+    """Return every how many rows an entity's baseline learns most: a reading stands for the longest window at most."""
+    if not any(feature.baseline for feature in manifest.features):
+        return 1
+    gap_ms = max(float(np.median(np.diff(time_ms))) if len(time_ms) > 1 else 0.0, 1.0)
+    return max(1, min(round(max(manifest.windows_ms) / gap_ms), len(time_ms) // _ROWS))
 
 
 def _starts(part: Part) -> list[int]:

@@ -213,13 +213,12 @@ def _features(manifest: Manifest, part: Part) -> NDArray[np.float32]:
 
 
 def _standardised(manifest: Manifest, features: NDArray[np.float32]) -> Manifest:
-    """Return the manifest with mean and scale of the training rows."""
+    """Return the manifest with mean and scale of the training rows; features of the clock need none."""
+    features = features[:, : len(manifest.features)]
     empty = np.isnan(features).all(axis=0)
     if empty.any():
         spec = manifest.features[int(np.flatnonzero(empty)[0])]
-        raise DataError(
-            f"feature {spec.metric}.{spec.statistic} over {spec.window_ms} ms has no value in any training row"
-        )
+        raise DataError(f"feature {spec.title} over {spec.window_ms} ms has no value in any training row")
     mean, scale = (
         np.nanmean(features, axis=0, dtype=np.float64),
         np.nanstd(features, axis=0, dtype=np.float64),
@@ -277,7 +276,7 @@ def _write_arrays(
 def _reference(manifest: Manifest, features: NDArray[np.float32], scores: NDArray[np.float32]) -> dict[str, object]:
     """Return histograms of the training rows by their own deciles, for finding drift on the gateway."""
     histograms = []
-    for spec, column in zip(manifest.features, features.T, strict=True):
+    for spec, column in zip(manifest.features, features[:, : len(manifest.features)].T, strict=True):
         known = column[~np.isnan(column)]
         edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)))
         counts, _ = np.histogram(known, edges if len(edges) > 1 else [edges[0] - 0.5, edges[0] + 0.5])

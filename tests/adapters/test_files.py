@@ -266,3 +266,16 @@ def test_packed_arrays_come_back_and_are_reproducible(
     for wrong in (b"PK garbage", b"", packed[: len(packed) // 2]):
         with pytest.raises(ValueError, match=complaint):
             unpack(wrong)
+
+
+def test_a_column_of_categories_is_read_as_codes(tmp_path: Path) -> None:
+    """A text that is none of them is an error with its line, a missing cell is NaN."""
+    path = tmp_path / "visits.csv"
+    path.write_text("time,visitor\n1,new\n2,\n3,other\n4,1\n5,robot\n", encoding="utf-8")
+    table = read_table(path)
+
+    found = table.codes("visitor", ["new", "other", "robot"])
+    with pytest.raises(DataError, match=r"visits\.csv:6: column `visitor` is one of new, other; not 'robot'"):
+        table.codes("visitor", ["new", "other"])
+
+    np.testing.assert_array_equal(found, [0, np.nan, 1, 1, 2])

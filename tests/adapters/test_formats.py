@@ -797,3 +797,95 @@ def test_an_empty_pack_is_none_even_after_an_empty_record(tmp_path: Path) -> Non
 
     assert reasons(taken) == [RejectReason.NOT_DECODABLE]
     assert sums_hold(taken)
+
+
+VISITS = HEAD.replace("occupied: {}", "visitor: {categories: [new, other, '7']}")
+
+
+@pytest.mark.parametrize(
+    ("source", "topic", "payload", "expected"),
+    [
+        ("{topic: 's/{entity}/{metric}', kind: room}", "s/shop/visitor", b"other", 1.0),
+        ("{topic: 's/{entity}/{metric}', kind: room}", "s/shop/visitor", b'"other"', 1.0),
+        ("{topic: 's/{entity}/{metric}', kind: room}", "s/shop/visitor", b" new\n", 0.0),
+        (
+            "{topic: 's/{entity}/{metric}', kind: room}",
+            "s/shop/visitor",
+            b'{"value": "other", "time": 1780000000}',
+            1.0,
+        ),
+        ("{topic: 's/{entity}/{metric}', kind: room}", "s/shop/visitor", b"1", 1.0),
+        ("{topic: 's/{entity}/{metric}', kind: room}", "s/shop/visitor", b"7", 2.0),
+        ("{topic: 's/{entity}', kind: room, payload: {values: {visitor: v}}}", "s/shop", b'{"v": "7"}', 2.0),
+        (
+            "{topic: in, kind: room, payload: {entity: e, metric: m}}",
+            "in",
+            b'{"e":"shop","m":"visitor","value":"new"}',
+            0.0,
+        ),
+        ("{topic: 's/{entity}', kind: room, payload: {format: csv, columns: [visitor]}}", "s/shop", b"other", 1.0),
+        ("{topic: 's/{entity}', kind: room, payload: {format: csv, columns: [visitor]}}", "s/shop", b"7", 2.0),
+        ("{topic: 's/{entity}/{metric}', kind: room, payload: {format: state}}", "s/shop/visitor", b"other", 1.0),
+    ],
+    ids=[
+        "plain text",
+        "JSON text",
+        "spaces",
+        "object",
+        "code",
+        "number",
+        "path",
+        "named",
+        "CSV",
+        "CSV number",
+        "state",
+    ],
+)
+def test_a_text_of_a_metric_with_categories_becomes_its_code(
+    tmp_path: Path, source: str, topic: str, payload: bytes, expected: float
+) -> None:
+    """Whatever the format that says it."""
+    own = Source(tmp_path, source, head=VISITS)
+
+    taken = own.take((topic, payload))
+
+    assert [reading[:3] for reading in own.readings(taken)] == [("shop", "visitor", expected)]
+    assert sums_hold(taken)
+
+
+@pytest.mark.parametrize(
+    ("source", "topic", "payload"),
+    [
+        ("{topic: 's/{entity}/{metric}', kind: room}", "s/shop/visitor", b"robot"),
+        ("{topic: 's/{entity}/{metric}', kind: room}", "s/shop/visitor", b"3"),
+        ("{topic: 's/{entity}/{metric}', kind: room}", "s/shop/visitor", b'{"value": "robot"}'),
+        ("{topic: 's/{entity}', kind: room, payload: {values: {visitor: v}}}", "s/shop", b'{"v": "robot"}'),
+        ("{topic: 's/{entity}', kind: room, payload: {format: csv, columns: [visitor]}}", "s/shop", b"robot"),
+    ],
+    ids=["plain text", "no code", "object", "path", "CSV"],
+)
+def test_another_text_is_rejected_with_those_that_are_allowed(
+    tmp_path: Path, source: str, topic: str, payload: bytes
+) -> None:
+    """Nothing is made up for it."""
+    own = Source(tmp_path, source, head=VISITS)
+
+    taken = own.take((topic, payload))
+
+    assert len(taken.batch) == 0
+    assert reasons(taken) == [RejectReason.UNKNOWN_CATEGORY]
+    assert taken.rejects[0].detail.startswith("`visitor` is one of new, other, 7; not '")
+    assert sums_hold(taken)
+
+
+def test_a_text_is_no_number_where_another_metric_has_categories(tmp_path: Path) -> None:
+    """Also a text that looks like one; the numbers beside it are taken."""
+    own = Source(tmp_path, "{topic: 's/{entity}/{metric}', kind: room}", head=VISITS)
+
+    taken = own.take(
+        ("s/shop/co2", b'"500"'), ("s/shop/co2", b"600"), ("s/shop/co2", b'{"value": "x"}'), ("s/a/co2", b"x")
+    )
+
+    assert reasons(taken) == [RejectReason.NOT_DECODABLE] * 3
+    assert taken.batch.value.tolist() == [600.0]
+    assert sums_hold(taken)

@@ -1,5 +1,6 @@
 """Windows and features against a plain computation over the raw readings."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,10 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from attwin.core.features import Feature, Statistic, compute
+from attwin.core.features import Feature, Statistic, Usual, compute
 from attwin.core.windows import BUCKETS, Windows
 from support.builders import T0_MS
 
+NAN = np.nan
 WINDOW_MS = 120_000
 BUCKET_MS = WINDOW_MS // BUCKETS
 WINDOWS_MS = [WINDOW_MS // 2, WINDOW_MS]
@@ -300,3 +302,66 @@ def test_a_forgotten_series_is_empty() -> None:
 
     count = windows.look(np.array([[0], [1]], np.int32), np.array([T0_MS, T0_MS]), 0, WINDOW_MS).count.sum(axis=-1)
     assert count.tolist() == [[0.0], [1.0]]
+
+
+def looked(features: list[Feature], readings: list[tuple[int, float]], usual: Usual | None = None) -> list[float]:
+    """Return features of one series, with the window's buckets counted from a full bucket on."""
+    start_ms = T0_MS - T0_MS % WINDOW_MS
+    windows = Windows()
+    for bucket, value in readings:
+        windows.apply(np.zeros(1, np.int32), np.array([start_ms + bucket * BUCKET_MS]), np.array([value]), [WINDOW_MS])
+    at_ms = np.array([start_ms + (BUCKETS - 1) * BUCKET_MS], np.int64)
+    found = compute(windows, features, [WINDOW_MS], np.zeros((1, 1), np.int32), at_ms, usual)
+    return [float(value) for value in found[0]]
+
+
+def test_a_bucket_has_the_mean_of_its_own_readings() -> None:
+    """Bucket 0 is the oldest of twelve, 11 the one that is open; an empty one is NaN, not 0."""
+    features = [Feature(metric=0, tier=0, statistic=Statistic.MEAN, bucket=k) for k in range(BUCKETS)]
+
+    found = looked(features, [(0, 10.0), (0, 12.0), (3, 5.0), (11, 7.0)])
+
+    expected = [11.0, NAN, NAN, 5.0, *[NAN] * 7, 7.0]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([2.0, 1.0], [0.0, 1.0, 1.0]), ([1.0, 2.0], [0.0, 0.0, 0.0]), ([0.4], [0.0, 0.0, 0.0]), ([], [NAN] * 3)],
+    ids=["the newest counts", "none of these", "no code", "missing"],
+)
+@pytest.mark.parametrize("first", [None, 1e9], ids=["plain", "after a strange one"])
+def test_a_category_is_one_where_the_newest_value_is_among_its_codes(
+    values: list[float], expected: list[float], first: float | None
+) -> None:
+    """A missing value is no category, and not none of them either."""
+    codes: list[tuple[int, ...]] = [(0,), (1,), (0, 1)]
+    features = [Feature(metric=0, tier=0, statistic=Statistic.LAST, codes=c) for c in codes]
+    before = [(0, first)] if first is not None and values else []
+
+    found = looked(features, [*before, *((1 + k, value) for k, value in enumerate(values))])
+
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_level_is_measured_from_what_is_usual_and_a_deviation_by_its_scale_alone() -> None:
+    """(x - mean) / scale; std and slope do not know the mean; a count and an ordinary feature stay as they are."""
+    usual = (np.array([[10.0]]), np.array([[4.0]]))
+    statistics = [Statistic.MEAN, Statistic.MIN, Statistic.MAX, Statistic.LAST, Statistic.STD, Statistic.SLOPE]
+    plain = [Feature(metric=0, tier=0, statistic=s) for s in statistics]
+    relative = [replace(feature, is_relative=True) for feature in plain]
+    bucket = Feature(metric=0, tier=0, statistic=Statistic.MEAN, bucket=0, is_relative=True)
+    readings = [(0, 12.0), (5, 18.0), (11, 15.0)]
+
+    as_is, found = looked(plain, readings), looked([*relative, bucket], readings, usual)
+
+    away = [(x - 10) / 4 for x in as_is[:4]] + [x / 4 for x in as_is[4:]] + [0.5]
+    assert found == pytest.approx(away)
+
+
+def test_a_large_level_does_not_cost_the_precision_of_what_is_measured_from_it() -> None:
+    """The difference is taken before it is rounded to a float32."""
+    usual = (np.array([[1e9]]), np.array([[0.5]]))
+    feature = Feature(metric=0, tier=0, statistic=Statistic.LAST, is_relative=True)
+
+    assert looked([feature], [(0, 1e9), (1, 1e9 + 0.25)], usual) == [0.5]

@@ -182,6 +182,12 @@ def test_where_the_database_is_is_not_guessed(tmp_path: Path, wrong: str) -> Non
         pytest.param("sensors/{entity}/", "sensors/{entity}x/", "a level is fixed text", id="template"),
         pytest.param("sensors/{entity}/{metric}", "sensors/{metric}", "say which entity it is", id="no entity"),
         pytest.param("min: -20", "deadband: -1", "0 or more, not -1", id="deadband"),
+        pytest.param("{unit: ppm}", "{categories: [a, b, a]}", "`a` stands 2 times", id="a category twice"),
+        pytest.param("{unit: ppm}", "{categories: [a]}", "one alone says nothing", id="one category"),
+        pytest.param("{unit: ppm}", "{categories: [a, ' b']}", "has spaces around it", id="spaces in a category"),
+        pytest.param("{unit: ppm}", "{categories: [1, 2]}", "text; put it in quotes, not `1`", id="number category"),
+        pytest.param("{unit: ppm}", "{categories: [a, b], unit: ppm}", "have no unit", id="unit of categories"),
+        pytest.param("{unit: ppm}", "{categories: [a, b], max: 3}", "beside `categories`", id="range of categories"),
         pytest.param(
             "sensors/{entity}/{metric}\n",
             "sensors/{entity}/{metric}\n    payload: {format: csv}\n",

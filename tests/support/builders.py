@@ -1,6 +1,7 @@
 """Values with only what a test is about."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -91,4 +92,29 @@ def a_manifest(
         after=None,
         limits=Limits(latency_us=1e6, file_bytes=1_000_000),
         label="something",
+    )
+
+
+def a_full_manifest(*, lateness_ms: int = 0) -> Manifest:
+    """Return a manifest that asks for all there is: buckets, categories, a baseline and the clock."""
+    plain = a_manifest(metrics=("temperature", "visitor"), statistics=("last",), lateness_ms=lateness_ms, scale=40.0)
+    temperature = plain.features[0]
+    features = [
+        temperature,
+        *(replace(temperature, statistic=Statistic.MEAN, bucket=k) for k in (0, 5, 11)),
+        *(replace(temperature, statistic=s, baseline="running", scale=2.0) for s in (Statistic.LAST, Statistic.STD)),
+        replace(temperature, statistic=Statistic.MEAN, bucket=11, baseline="running", scale=2.0),
+        *(replace(plain.features[1], categories=names, scale=0.5) for names in (["new"], ["new", "other"])),
+    ]
+    return replace(
+        plain,
+        metrics=[
+            MetricSpec(name="temperature", unit="1", mean=20.0, scale=5.0),
+            MetricSpec(name="visitor", unit="1", categories=["new", "other", "returning"]),
+        ],
+        features=features,
+        clock=["hour_sin", "hour_cos", "weekday_sin", "weekday_cos", "weekend"],
+        zone="Europe/Brussels",
+        baseline_ms=6 * 3_600_000,
+        baseline_prior_ms=60_000,
     )

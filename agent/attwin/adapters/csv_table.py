@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.categories import code_of, wanted
 from attwin.core.errors import DataError
 
 _MISSING = frozenset(("", "na", "nan", "null", "none", "n/a", "?"))
@@ -71,6 +72,20 @@ class Table:
         raise DataError(
             f"{self.path}:{self.lines[place]}: column `{name}` holds `{texts[place][:40]}`, which is no number"
         )
+
+    def codes(self, name: str, categories: Sequence[str]) -> NDArray[np.float64]:
+        """Return a column of categories as their codes; what is missing is NaN.
+
+        Raises:
+            DataError: A cell is neither one of them nor empty.
+        """
+        found: list[float] = []
+        for line, text in zip(self.lines, self.texts(name), strict=True):
+            code = code_of(categories, float(text) if _is_number(text) and text not in categories else text)
+            if code is None and text.lower() not in _MISSING:
+                raise DataError(f"{self.path}:{line}: column {wanted(name, categories, repr(text[:40]))}")
+            found.append(math.nan if code is None else code)
+        return np.array(found)
 
     def is_numeric(self, name: str) -> bool:
         """Return whether a column holds numbers and nothing else but missing cells."""

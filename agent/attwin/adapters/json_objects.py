@@ -159,7 +159,8 @@ class ObjectDecoder:
             if word in _NO_STATE:
                 rows.is_empty(place, EmptyReason.UNAVAILABLE)
                 return
-            value = _WORDS.get(word, _number(value))
+            if not rows.coded(scope, metric):
+                value = _WORDS.get(word, _number(value))
         if value is not None:
             rows.add(place, scope, entity, metric, value, time_ms)
 

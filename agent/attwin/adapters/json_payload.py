@@ -11,8 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from attwin.adapters.json_tree import JSON_ERRORS, masked_json, path_of
+from attwin.adapters.json_tree import JSON_ERRORS, masked_json, path_of, shown
 from attwin.adapters.payload_time import EARLIEST_MS, FACTOR, LATEST_MS, iso_ms
+from attwin.core.catalogue import Metric
+from attwin.core.categories import code_of, wanted
 from attwin.core.types import RejectReason
 from attwin.ports import NO_TIME_MS, Decoded, Fault
 
@@ -21,7 +23,14 @@ class JsonDecoder:
     """Implements ``ports.Decoder`` for one source."""
 
     def __init__(
-        self, *, value_field: str, time_field: str, time_unit: str, zone: ZoneInfo, hidden: Sequence[str] = ()
+        self,
+        *,
+        value_field: str,
+        time_field: str,
+        time_unit: str,
+        zone: ZoneInfo,
+        hidden: Sequence[str] = (),
+        metric_of: Callable[[int], Metric] | None = None,
     ) -> None:
         """Make a decoder.
 
@@ -31,17 +40,20 @@ class JsonDecoder:
             time_unit: ``s``, ``ms`` or ``iso``.
             zone: Where an ISO time without an offset was written.
             hidden: Fields that identify people or devices, as paths.
+            metric_of: Returns the metric of a series; None where none has categories.
         """
         time_type = str if time_unit == "iso" else float
         payload = msgspec.defstruct(
             "payload",
-            [("value", float | bool), ("time", time_type | None, None)],
+            [("value", float | bool | str if metric_of else float | bool), ("time", time_type | None, None)],
             rename={"value": value_field, "time": time_field},
             gc=False,
         )
         # the struct is made up here, so its fields are unknown to a type checker
         self._object: Callable[[bytes], Any] = msgspec.json.Decoder(payload).decode
-        self._any: Callable[[bytes], Any] = msgspec.json.Decoder(payload | float | bool).decode
+        anything = payload | float | bool | str if metric_of else payload | float | bool
+        self._any: Callable[[bytes], Any] = msgspec.json.Decoder(anything).decode
+        self._metric_of = metric_of
         self._time_unit = time_unit
         self._time_field = time_field
         self._value_field = value_field
@@ -50,6 +62,9 @@ class JsonDecoder:
 
     def decode(self, payloads: Sequence[bytes], slots: NDArray[np.int64], now_ms: int) -> Decoded:  # noqa: ARG002 -- the port's
         """Return the reading of every payload; ``slots`` are series."""
+        if self._metric_of:
+            # among numbers there may be texts, which mean something to some of the series
+            return self._decode_each(payloads, slots)
         decode = self._object
         try:
             items = [decode(payload) for payload in payloads]
@@ -85,16 +100,7 @@ class JsonDecoder:
         time_ms = np.zeros(len(payloads), np.int64)
         faults: list[Fault] = []
         for place, payload in enumerate(payloads):
-            fault = None
-            try:
-                item = self._any(payload)
-            except JSON_ERRORS as error:
-                fault = (RejectReason.NOT_DECODABLE, self._explain(payload, error))
-            else:
-                if isinstance(item, float | bool):
-                    value[place], time_ms[place] = item, NO_TIME_MS
-                else:
-                    fault = self._take_object(item, place, value, time_ms)
+            fault = self._take(payload, int(slots[place]), place, value, time_ms)
             if fault is None and not np.isfinite(value[place]):
                 fault = (RejectReason.NOT_FINITE, f"the value is {value[place]}")
             if fault:
@@ -109,16 +115,41 @@ class JsonDecoder:
             faults=faults,
         )
 
-    def _take_object(
+    def _take(
         self,
-        item: Any,  # noqa: ANN401 -- a struct that is made up at run time
+        payload: bytes,
+        series: int,
         place: int,
         value: NDArray[np.float64],
         time_ms: NDArray[np.int64],
     ) -> tuple[RejectReason, str] | None:
-        value[place] = item.value
+        coded = self._metric_of(series) if self._metric_of else None
+        coded = coded if coded and coded.categories else None
+        try:
+            item = self._any(payload)
+        except JSON_ERRORS as error:
+            item = _word(payload)
+            if not coded or item is None:
+                return RejectReason.NOT_DECODABLE, self._explain(payload, error)
+        is_object = not isinstance(item, float | bool | str)
+        said = item.value if is_object else item
+        if coded:
+            code = code_of(coded.categories, said)
+            if code is None:
+                return RejectReason.UNKNOWN_CATEGORY, wanted(coded.name, coded.categories, shown(said))
+            said = code
+        elif isinstance(said, str):
+            return RejectReason.NOT_DECODABLE, f"a number is wanted, not {shown(said)}"
+        value[place], time_ms[place] = said, NO_TIME_MS
+        return self._take_time(item, place, time_ms) if is_object else None
+
+    def _take_time(
+        self,
+        item: Any,  # noqa: ANN401 -- a struct that is made up at run time
+        place: int,
+        time_ms: NDArray[np.int64],
+    ) -> tuple[RejectReason, str] | None:
         if item.time is None:
-            time_ms[place] = NO_TIME_MS
             return None
         try:
             found = (
@@ -144,6 +175,14 @@ class JsonDecoder:
         if self._time_unit != "iso" and f"$.{self._time_field}" in found:
             return f"{found}; `{self._time_field}` must be a number of {self._time_unit} since 1970"
         return f"{found}; a number is wanted, or a JSON object with a number in `{self._value_field}`"
+
+
+def _word(payload: bytes) -> str | None:
+    """Return a payload that is no JSON as plain text, None where it is none."""
+    try:
+        return payload.decode().strip() or None
+    except UnicodeDecodeError:
+        return None
 
 
 def _iso_or_nan(text: str | None, zone: ZoneInfo) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from attwin.adapters.json_tree import shown
+from attwin.core.catalogue import Metric
+from attwin.core.categories import code_of, wanted
 from attwin.core.routes import NoRoute, Routes, Scope
 from attwin.core.types import EmptyReason, RejectReason
 from attwin.ports import Decoded, Fault
@@ -25,6 +27,7 @@ class Rows:
         self._ignored: Counter[int] = Counter()
         self._empty: dict[int, EmptyReason] = {}
         self._routes = routes
+        self._has_codes = any(metric.categories for metric in routes.catalogue.metrics)
         self._place: list[int] = []
         self._series: list[int] = []
         self._value: list[float] = []
@@ -32,6 +35,14 @@ class Rows:
 
     def add(self, place: int, scope: Scope, entity: str, metric: str, value: object, time_ms: int) -> None:
         """Add a reading, or what is wrong with it."""
+        coded = self.coded(scope, metric)
+        if coded and value is not None:
+            code = code_of(coded.categories, value)
+            if code is None:
+                detail = wanted(coded.name, coded.categories, shown(value))
+                self.refuse(place, RejectReason.UNKNOWN_CATEGORY, detail)
+                return
+            value = code
         if isinstance(value, bool | int | float):
             try:
                 number = float(value)
@@ -52,6 +63,10 @@ class Rows:
         self._series.append(series)
         self._value.append(number)
         self._time_ms.append(time_ms)
+
+    def coded(self, scope: Scope, metric: str) -> Metric | None:
+        """Return the metric that a payload names, if it has categories."""
+        return self._routes.coded(scope, metric) if self._has_codes else None
 
     def fault(self, place: int, reason: RejectReason, detail: str) -> None:
         """Note a payload of which nothing can be taken."""

@@ -51,6 +51,7 @@ def command(
         entity=entity,
         entity_column=entity_column,
         zone=parse_zone(zone),
+        categories={metric.name: metric.categories for metric in manifest.metrics if metric.categories},
     )
     with ExitStack() as shown:
         scores = score_rows(wide, manifest, scorer, progress=_progress(shown, len(wide.time_ms)))

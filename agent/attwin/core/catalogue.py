@@ -27,6 +27,7 @@ class Metric:
         heartbeat_ms: After this time a reading is stored all the same.
         stuck_after_ms: A value that has not changed for this long is bad; 0 for never.
         step: A greater change from one reading to the next is uncertain; inf for none.
+        categories: What the codes 0, 1, ... stand for; empty for a number.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Metric:
     heartbeat_ms: int = 600_000
     stuck_after_ms: int = 0
     step: float = np.inf
+    categories: tuple[str, ...] = ()
 
     @property
     def remembers(self) -> bool:

@@ -25,6 +25,7 @@ class Wave:
         entity: The entities. Shape (R,).
         tick: The tick of each entity. Shape (R,).
         series, value, series_tick: The readings, in order of time; NaN where a value must not count. Shape (N,).
+        doubtful: Which of them were held as such; None for none. Shape (N,).
     """
 
     entity: NDArray[np.int32]
@@ -32,12 +33,13 @@ class Wave:
     series: NDArray[np.int32]
     value: NDArray[np.float64]
     series_tick: NDArray[np.int64]
+    doubtful: NDArray[np.bool_] | None = None
 
 
 _ROW = np.dtype([("value", np.float64), ("time_ms", np.int64), ("entity", np.int32), ("series", np.int32)])
 _COLUMNS = ("entity", "series", "time_ms", "value")
 _Rows = NDArray[np.void]
-"""Readings that are held back, as elements of ``_ROW``."""
+"""Readings that are held back, as elements of ``_ROW``. The series of a doubtful one is its complement, below 0."""
 _Places = NDArray[np.uint16]
 _PART_ROWS = 16_384
 _TAKEN = -1
@@ -137,8 +139,17 @@ class Grid:
         series: NDArray[np.int32],
         time_ms: NDArray[np.int64],
         value: NDArray[np.float64],
+        doubtful: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Add readings that are not late."""
+        """Add readings that are not late.
+
+        Args:
+            entity: Shape (N,).
+            series: Shape (N,).
+            time_ms: Shape (N,).
+            value: Shape (N,).
+            doubtful: Which of them to tell from the others when their ticks close; None for none. Shape (N,).
+        """
         if not len(entity):
             return
         self.newest_ms = grown(self.newest_ms, int(entity.max()) + 1, NEVER_MS)
@@ -152,6 +163,8 @@ class Grid:
             self._has_gone_on = grown(self._has_gone_on, len(self.newest_ms) + 1, fill=False)
             self._has_gone_on[gone_on] = True
         self._all_open = max(self._all_open, int(first_open.max()))
+        if doubtful is not None:
+            series = np.where(doubtful, ~series, series)
         self._hold(_as_rows(entity, series, time_ms, value))
 
     def close(self) -> Iterator[Wave]:
@@ -271,6 +284,10 @@ class Grid:
         # by time, not by arrival: a score must not depend on who came first
         rows = rows[np.lexsort((rows["time_ms"], rows["entity"]))]
         entity, series, value = rows["entity"], rows["series"], rows["value"]
+        doubtful = series < 0
+        any_doubtful = bool(doubtful.any())
+        if any_doubtful:
+            series = np.where(doubtful, ~series, series)
         tick = rows["time_ms"] // self._kind.step_ms
         new_entity = np.concatenate([[True], entity[1:] != entity[:-1]])
         new_tick = new_entity | np.concatenate([[True], tick[1:] != tick[:-1]])
@@ -292,6 +309,7 @@ class Grid:
                 series=series[part],
                 value=value[part],
                 series_tick=tick[part],
+                doubtful=doubtful[part] if any_doubtful else None,
             )
 
 

@@ -3,12 +3,14 @@
 Everything the gateway needs to compute the model's inputs from raw readings, and to prove that it does.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.baseline import RUNNING, Population
+from attwin.core.clock_features import CLOCK, MS_PER_DAY
 from attwin.core.errors import BundleError
 from attwin.core.features import Feature, Statistic
 from attwin.core.quantise import Quantisation
@@ -29,10 +31,20 @@ int8 coarse for everything else."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSpec:
-    """A metric that the model was trained on."""
+    """A metric that the model was trained on.
+
+    Attributes:
+        name, unit: As on the gateway.
+        categories: What its values 0, 1, ... stand for; None for a number.
+        mean, scale: Mean and standard deviation of the training readings themselves, for features with a baseline:
+            what an entity without a history is measured against.
+    """
 
     name: str
     unit: str
+    categories: list[str] | None = None
+    mean: float | None = None
+    scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +58,12 @@ class FeatureSpec:
         mean: Of the training rows; what a missing value becomes.
         scale: The standard deviation of the training rows, which divides.
         transform: Reserved, None in this format.
-        categories: Reserved, None in this format.
-        baseline: Reserved for normalising each entity by itself, None in this format.
+        categories: For ``last`` of a metric with categories: 1.0 where the newest value is one of these, else 0.0.
+        baseline: ``running`` where the feature is measured against what is usual for the entity itself
+            (``core.baseline``): (x - mean) / scale of its own metric; std and slope, which an offset does not change,
+            are divided alone. None for the feature as it is.
+        bucket: For ``mean``: of this bucket of the window alone, 0 for the oldest, 11 for the one that is open at
+            the score. None for the whole window.
     """
 
     metric: str
@@ -58,6 +74,15 @@ class FeatureSpec:
     transform: str | None = None
     categories: list[str] | None = None
     baseline: str | None = None
+    # not in repr, which says whether a snapshot of an earlier version fits
+    bucket: int | None = field(default=None, repr=False)
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        part = "" if self.bucket is None else f"[{self.bucket}]"
+        which = f"={'|'.join(self.categories)}" if self.categories else ""
+        return f"{self.metric}.{self.statistic}{part}{which}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +136,15 @@ class Manifest:
         step_ms, lateness_ms: The event-time grid of the training rows.
         metrics: What it was trained on.
         windows_ms: One or two windows.
-        features: The inputs, in order; the flags of ``masks`` follow them.
+        features: The inputs, in order; those of ``clock`` follow them, then the flags of ``masks``.
         masks: Metric names, one flag each.
         mask_convention: ``MASK_CONVENTION``.
-        clock: Reserved for clock features, empty in this format.
+        clock: Names out of ``clock_features.CLOCK``: the local time of the score. They are inputs as they are, neither
+            standardised nor ever missing.
+        zone: Whose local time, an IANA name.
+        baseline_ms: The time constant by which a running baseline forgets. One that learns quickly hides states that
+            last as long.
+        baseline_prior_ms: For how much observed time the training rows count in a running baseline.
         input, output: The quantisation of the model's tensors.
         operators: What the runtime must know.
         files: Size and hash of every other member.
@@ -147,10 +177,23 @@ class Manifest:
     limits: Limits
     label: str
     clock: list[str] = field(default_factory=list)
+    zone: str = "UTC"
+    baseline_ms: int = 3 * MS_PER_DAY
+    baseline_prior_ms: int = MS_PER_DAY
 
     def metric_names(self) -> list[str]:
         """Return the names of the metrics in the order of training."""
         return [metric.name for metric in self.metrics]
+
+    @property
+    def input_count(self) -> int:
+        """How many inputs the model has."""
+        return len(self.features) + len(self.clock) + len(self.masks)
+
+    def input_title(self, column: int) -> str:
+        """Return what messages call a column of the features, those of the clock behind the others."""
+        count = len(self.features)
+        return self.features[column].title if column < count else f"clock.{self.clock[column - count]}"
 
 
 def check(manifest: Manifest) -> None:
@@ -166,7 +209,10 @@ def check(manifest: Manifest) -> None:
             manifest.mask_convention != MASK_CONVENTION,
             f"mask convention `{manifest.mask_convention}`; known: {MASK_CONVENTION}",
         ),
-        (bool(manifest.clock), "clock features, which format 1 reserves"),
+        (
+            not set(manifest.clock) <= set(CLOCK),
+            f"clock features {', '.join(manifest.clock)}; known: {', '.join(CLOCK)}",
+        ),
         (
             not 1 <= len(manifest.windows_ms) <= TIERS,
             f"{len(manifest.windows_ms)} windows; a kind has 1 to {TIERS}",
@@ -185,37 +231,128 @@ def check(manifest: Manifest) -> None:
         for window in manifest.windows_ms
     ]
     for feature in manifest.features:
-        what = f"feature {feature.metric}.{feature.statistic}"
+        what = f"feature {feature.title}"
         problems += [
             (feature.metric not in names, f"{what} of a metric that is not in `metrics`"),
             (feature.window_ms not in manifest.windows_ms, f"{what} over a window not in `windows_ms`"),
             (not (feature.scale > 0 and np.isfinite(feature.mean)), f"{what} with scale {feature.scale}"),
-            (
-                bool(feature.transform or feature.categories or feature.baseline),
-                f"{what}: reserved field set",
-            ),
+            (bool(feature.transform), f"{what}: reserved field set"),
         ]
+        metric = next((metric for metric in manifest.metrics if metric.name == feature.metric), None)
+        if metric:
+            problems += [(True, f"{what}: {problem}") for problem in _feature_problems(feature, metric)]
+    problems += [(True, problem) for problem in _baseline_problems(manifest)]
+    problems += [found for metric in manifest.metrics for found in _metric_problems(metric)]
     problems += [(name not in names, f"mask of unknown metric {name}") for name in manifest.masks]
     found = [text for wrong, text in problems if wrong]
     if found:
         raise BundleError("the manifest has " + "; ".join(found))
 
 
+def _metric_problems(metric: MetricSpec) -> list[tuple[bool, str]]:
+    named = metric.categories
+    return [
+        (
+            named is not None and not 1 < len(set(named)) == len(named),
+            f"metric {metric.name} with the categories {named}; two or more different ones are wanted",
+        ),
+        (
+            not (np.isfinite(metric.mean or 0) and (metric.scale is None or 0 < metric.scale < np.inf)),
+            f"metric {metric.name} with mean {metric.mean} and scale {metric.scale}",
+        ),
+    ]
+
+
+def _feature_problems(feature: FeatureSpec, metric: MetricSpec) -> list[str]:
+    """Return what is wrong with what a feature asks for beyond its statistic."""
+    known = metric.categories or []
+    asked = feature.categories
+    unknown = [name for name in asked or () if name not in known]
+    bucket, based = feature.bucket, feature.baseline is not None
+    has_population = metric.mean is not None and metric.scale is not None
+    problems = [
+        (bucket is not None and feature.statistic is not Statistic.MEAN, "only a mean can be that of one bucket"),
+        (not 0 <= (bucket or 0) < BUCKETS, f"bucket {bucket}; a window has 0 to {BUCKETS - 1}"),
+        (bool(unknown), f"categories {', '.join(unknown)}; the metric has {', '.join(known) or 'none'}"),
+        (asked == [], "an empty list of categories"),
+        (asked is not None and feature.statistic is not Statistic.LAST, "only a last value can be one of categories"),
+        (based and feature.baseline != RUNNING, f"baseline `{feature.baseline}`; known: {RUNNING}"),
+        (
+            based and (feature.statistic is Statistic.COUNT or bool(known)),
+            "a baseline for what is neither a level nor a deviation",
+        ),
+        (based and not has_population, "a baseline without mean and scale of the metric"),
+    ]
+    return [text for wrong, text in problems if wrong]
+
+
+def _baseline_problems(manifest: Manifest) -> Iterator[str]:
+    if any(feature.baseline for feature in manifest.features):
+        if manifest.baseline_ms < max(manifest.windows_ms, default=0):
+            yield f"a baseline of {manifest.baseline_ms} ms, which forgets within a window"
+        if manifest.baseline_prior_ms < 1:
+            yield f"a baseline whose training rows count for {manifest.baseline_prior_ms} ms"
+
+
 def features_of(manifest: Manifest) -> tuple[Feature, ...]:
     """Return the features by number, metrics in the order of the manifest."""
     place = {name: index for index, name in enumerate(manifest.metric_names())}
+    categories = [metric.categories or [] for metric in manifest.metrics]
     return tuple(
         Feature(
             metric=place[spec.metric],
             tier=manifest.windows_ms.index(spec.window_ms),
             statistic=spec.statistic,
+            bucket=spec.bucket,
+            codes=tuple(categories[place[spec.metric]].index(name) for name in spec.categories or ()),
+            is_relative=spec.baseline is not None,
         )
         for spec in manifest.features
     )
 
 
+def population_of(manifest: Manifest) -> Population | None:
+    """Return what running baselines begin with, None where no feature has one."""
+    wanted = {feature.metric for feature in manifest.features if feature.baseline}
+    if not wanted:
+        return None
+
+    def column(values: Sequence[float | None]) -> NDArray[np.float64]:
+        own = zip(manifest.metrics, values, strict=True)
+        return np.array([np.nan if v is None or m.name not in wanted else v for m, v in own])
+
+    return Population(
+        mean=column([metric.mean for metric in manifest.metrics]),
+        scale=column([metric.scale for metric in manifest.metrics]),
+        prior_ms=manifest.baseline_prior_ms,
+        constant_ms=manifest.baseline_ms,
+        longest_ms=max(manifest.windows_ms),
+    )
+
+
+def with_population(manifest: Manifest, values: NDArray[np.float64]) -> Manifest:
+    """Return the manifest with mean and scale of each metric, for features with a baseline.
+
+    Args:
+        manifest: As yet without them.
+        values: The training readings, NaN for none. Shape (N, M).
+
+    Returns:
+        A metric that never changes has the scale 1, one without a reading has neither mean nor scale.
+    """
+    metrics = []
+    for metric, column in zip(manifest.metrics, values.T, strict=True):
+        known = column[np.isfinite(column)]
+        mean, scale = (float(known.mean()), float(known.std())) if len(known) else (None, None)
+        metrics.append(replace(metric, mean=mean, scale=1.0 if scale == 0 else scale))
+    return replace(manifest, metrics=metrics)
+
+
 class InputBuilder:
-    """Turns features into the inputs of a model: standardised, missing ones masked, flags appended."""
+    """Turns features into the inputs of a model: standardised, missing ones masked, flags appended.
+
+    Features of the clock stand behind the others, and go between them and the flags as they are.
+    """
 
     def __init__(self, manifest: Manifest) -> None:
         self._mean = np.array([spec.mean for spec in manifest.features], np.float32)
@@ -223,7 +360,12 @@ class InputBuilder:
         self._columns = mask_columns(manifest.features, manifest.masks)
 
     def build(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return the inputs, shape (R, F + M), and which metrics were missing, shape (R, M)."""
+        """Return the inputs, shape (R, F + C + M), and which metrics were missing, shape (R, M).
+
+        Args:
+            features: As ``KindModel.features`` returns them. Shape (R, F + C).
+        """
+        features, clock = features[:, : len(self._mean)], features[:, len(self._mean) :]
         absent = np.isnan(features)
         missing = np.stack(
             [absent[:, columns].all(axis=1) if columns else absent[:, :0].any(axis=1) for columns in self._columns],
@@ -232,7 +374,7 @@ class InputBuilder:
         with np.errstate(over="ignore"):
             standard = np.where(absent, np.float32(0), (features - self._mean) / self._scale)
         standard = np.minimum(np.maximum(standard, np.float32(-MOST_DEVIATIONS)), np.float32(MOST_DEVIATIONS))
-        return np.concatenate([standard, missing], axis=1, dtype=np.float32), missing
+        return np.concatenate([standard, clock, missing], axis=1, dtype=np.float32), missing
 
 
 def mask_columns(features: Sequence[FeatureSpec], masks: Sequence[str]) -> list[list[int]]:

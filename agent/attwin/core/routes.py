@@ -7,7 +7,7 @@ Where the topic says entity and metric, its route is a series. Where the payload
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from attwin.core.catalogue import Catalogue
+from attwin.core.catalogue import Catalogue, Metric
 from attwin.core.pseudonyms import pseudonym
 from attwin.core.topics import ID_RULE, TopicTemplate, is_id
 from attwin.core.types import RejectReason
@@ -143,6 +143,12 @@ class Routes:
         if isinstance(answer, int):
             scope.known[entity, metric] = answer
         return answer
+
+    def coded(self, scope: Scope, metric: str) -> Metric | None:
+        """Return the metric that a payload names, if it has categories."""
+        kind = self.catalogue.kinds[self.sources[scope.source].kind]
+        place = kind.metric_index(metric or scope.metric)
+        return kind.metrics[place] if place is not None and kind.metrics[place].categories else None
 
     def entity_of(self, scope: Scope) -> int | None:
         """Return the entity that a topic names, None where it is not known."""

@@ -86,6 +86,7 @@ class RejectReason(StrEnum):
     LATE = "late"
     WRONG_UNIT = "wrong_unit"
     UNKNOWN_ALIAS = "unknown_alias"
+    UNKNOWN_CATEGORY = "unknown_category"
 
 
 class SuppressReason(StrEnum):

@@ -40,7 +40,7 @@ def kind_of(manifest: Manifest) -> Kind:
     """Return the kind that a model describes by itself, without ranges."""
     return Kind(
         name=manifest.kind,
-        metrics=tuple(Metric(name=m.name, unit=m.unit) for m in manifest.metrics),
+        metrics=tuple(Metric(name=m.name, unit=m.unit, categories=tuple(m.categories or ())) for m in manifest.metrics),
         windows_ms=tuple(manifest.windows_ms),
         step_ms=manifest.step_ms,
         lateness_ms=manifest.lateness_ms,
@@ -94,20 +94,19 @@ def self_test(manifest: Manifest, scorer: Scorer, golden: Mapping[str, NDArray[n
         raise BundleError(f"golden.npz lacks features or scores: {error}") from error
     if features.shape != promised_features.shape or scores.shape != promised.shape:
         raise BundleMismatchError(f"{features.shape} golden features where {promised_features.shape} are promised")
-    scale = np.array([spec.scale for spec in manifest.features], np.float32)
+    scale = np.array([spec.scale for spec in manifest.features] + [1.0] * len(manifest.clock), np.float32)
     off = np.abs(features - promised_features) / scale > _FEATURE_TOLERANCE
     off |= np.isnan(features) != np.isnan(promised_features)
     if off.any():
         row, column = (int(place) for place in np.argwhere(off)[0])
-        spec = manifest.features[column]
         raise BundleMismatchError(
-            f"feature {spec.metric}.{spec.statistic} of golden row {row} is {features[row, column]:.6g} here, "
+            f"feature {manifest.input_title(column)} of golden row {row} is {features[row, column]:.6g} here, "
             f"{promised_features[row, column]:.6g} is promised"
         )
     worst = float(np.abs(scores - promised).max())
     if not worst <= manifest.tolerance:
         raise BundleMismatchError(f"a golden score is off by {worst:.4f}; the tolerance is {manifest.tolerance:.4f}")
-    latency_us = _latency_us(scorer, len(manifest.features) + len(manifest.masks), clock)
+    latency_us = _latency_us(scorer, manifest.input_count, clock)
     if latency_us > manifest.limits.latency_us:
         raise BundleError(f"a row takes {latency_us:.1f} us here; the limit is {manifest.limits.latency_us:.1f}")
     return SelfTest(rows=len(scores), worst=worst, latency_us=latency_us, runtime=scorer.runtime)

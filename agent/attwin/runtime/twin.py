@@ -10,17 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.baseline import Baselines
 from attwin.core.catalogue import Catalogue
 from attwin.core.clean import ClockView, History, Ranges, Recent, judge
+from attwin.core.clock_features import ClockFeatures
 from attwin.core.columns import NEVER_MS, grown
 from attwin.core.features import compute, parts_of
 from attwin.core.grid import Grid, Wave
-from attwin.core.manifest import InputBuilder, Manifest, features_of
+from attwin.core.manifest import InputBuilder, Manifest, features_of, population_of
 from attwin.core.rules import Rule, RuleStates
 from attwin.core.stale import Staleness
 from attwin.core.types import MS_PER_MINUTE, AlertState, Quality, ReadingBatch, Reason, Transition
 from attwin.core.windows import Windows
 from attwin.ports import Scorer, ScoreRow
+from attwin.runtime.zones import offset_of
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -35,6 +38,9 @@ class KindModel:
             manifest: The model's contract.
             scorer: Runs the model.
             metrics: The place in the kind of each metric of the manifest, in the manifest's order.
+
+        Raises:
+            BundleError: This machine does not know the time zone of the model's clock.
         """
         self.manifest = manifest
         self.scorer = scorer
@@ -42,13 +48,57 @@ class KindModel:
         self.parts = parts_of(self._features)
         self._builder = InputBuilder(manifest)
         self._metrics = np.array(metrics, np.int32)
+        self._clock = ClockFeatures(manifest.clock, offset_of(manifest.zone)) if manifest.clock else None
+        self._population = population_of(manifest)
+        # the manifest's place of each metric of the kind, -1 for those that the model does not know
+        self._place = np.full(1 << 15, -1, np.int16) if self._population else np.empty(0, np.int16)
+        if self._population:
+            self._place[self._metrics] = np.arange(len(self._metrics))
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether a feature is measured against what is usual for the entity."""
+        return self._population is not None
 
     def features(
-        self, windows: Windows, first_series: NDArray[np.int32], at_ms: NDArray[np.int64]
+        self, windows: Windows, baselines: Baselines, first_series: NDArray[np.int32], at_ms: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Return the features of entities, each at its own time. Shape (R, F)."""
+        """Return the features of entities, each at its own time, those of the clock last. Shape (R, F + C).
+
+        Args:
+            windows: What was measured up to these times.
+            baselines: What was usual before.
+            first_series: The first series of each entity. Shape (R,).
+            at_ms: When the tick of each entity began; its score is made at its end. Shape (R,).
+        """
         series = first_series[:, None] + self._metrics
-        return compute(windows, self._features, self.manifest.windows_ms, series, at_ms)
+        usual = baselines.usual(series, self._population) if self._population else None
+        features = compute(windows, self._features, self.manifest.windows_ms, series, at_ms, usual)
+        if self._clock:
+            features = np.concatenate([features, self._clock.at(at_ms + self.manifest.step_ms)], axis=1)
+        return features
+
+    def observe(
+        self,
+        baselines: Baselines,
+        series: NDArray[np.int32],
+        metric: NDArray[np.int16],
+        at_ms: NDArray[np.int64],
+        value: NDArray[np.float64],
+    ) -> None:
+        """Let good readings of a tick of each entity count as usual from now on.
+
+        Args:
+            baselines: What was usual before.
+            series: Shape (N,).
+            metric: The place of each in the kind. Shape (N,).
+            at_ms: When its tick began. Shape (N,).
+            value: Shape (N,).
+        """
+        if self._population:
+            place = self._place[metric]
+            own = place >= 0
+            baselines.observe(series[own], at_ms[own], value[own], place[own], self._population)
 
     def score(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return the scores, shape (R,), and which metrics of ``manifest.masks`` were missing, shape (R, M)."""
@@ -64,7 +114,7 @@ class Scores:
         kind: The index of the kind.
         entity, time_ms, score: Shape (R,).
         missing: Which of the model's masked metrics were missing. Shape (R, M).
-        features: What the model was given before standardising. Shape (R, F).
+        features: What the model was given before standardising, features of the clock last. Shape (R, F + C).
     """
 
     kind: int
@@ -124,6 +174,7 @@ class Twin:
         self._history = History(catalogue.metrics)
         self._recent = Recent()
         self._windows = self._no_windows()
+        self._baselines = Baselines()
         self._grids = {kind: Grid(catalogue.kinds[kind]) for kind in self.models}
 
     def take(
@@ -196,7 +247,8 @@ class Twin:
         for kind, grid in self._grids.items():
             mine = on_time & (self.catalogue.entity_kind[entity] == kind)
             value = np.where(usable, stored.value, np.nan)
-            grid.add(entity[mine], stored.series[mine], stored.time_ms[mine], value[mine])
+            doubtful = stored.quality[mine] != Quality.GOOD if self.models[kind].has_baseline else None
+            grid.add(entity[mine], stored.series[mine], stored.time_ms[mine], value[mine], doubtful)
             scores += self._score(kind, list(self._features(kind, grid.close())))
         for made in scores:
             transitions += self._evaluate_scores(made)
@@ -277,6 +329,7 @@ class Twin:
         self._history.forget(series)
         self.staleness.forget(series, entity)
         self._windows.forget(series)
+        self._baselines.forget(series)
         grid = self._grids.get(int(self.catalogue.entity_kind[entity]))
         if grid:
             grid.forget(entity)
@@ -287,12 +340,17 @@ class Twin:
         self.catalogue.forget(entity)
 
     def clear(self, *, newest_ms: int) -> None:
-        """Forget all readings and scores, but no entity; readings newer than a time will not count when replayed."""
+        """Forget all readings and scores, but no entity and nothing of what is usual for it.
+
+        Args:
+            newest_ms: Readings that are newer will not count when replayed.
+        """
         self.value[:], self.time_ms[:], self.quality[:], self.reason[:] = np.nan, NEVER_MS, 0, 0
         self.score[:], self.score_ms[:], self.missing[:] = np.nan, NEVER_MS, 0
         self._history = History(self.catalogue.metrics)
         self._recent = Recent()
         self._windows = self._no_windows()
+        self._baselines.let_go()
         self._grids = {kind: Grid(self.catalogue.kinds[kind]) for kind in self.models}
         for states in self.rules:
             states.state[:] = AlertState.CLEARED
@@ -308,6 +366,8 @@ class Twin:
             "windows": self._windows.dump(),
             "staleness": self.staleness.dump(),
         }
+        if any(model.has_baseline for model in self.models.values()):
+            parts["baselines"] = self._baselines.dump() | {"layout": np.frombuffer(self._measured(), np.uint8)}
         parts |= {f"grid{kind}": grid.dump() for kind, grid in self._grids.items()}
         parts |= {_rule_part(r.rule): {"state": r.state, "since_ms": r.since_ms} for r in self.rules}
         arrays: Arrays = {f"{part}.{name}": array for part, state in parts.items() for name, array in state.items()}
@@ -317,17 +377,26 @@ class Twin:
         }
 
     def load(self, arrays: Arrays) -> bool:
-        """Take over what ``dump`` returned; False, and nothing is changed, where it does not fit any more.
+        """Take over what ``dump`` returned; False where it does not fit any more, and nothing else is changed.
 
         It fits as long as the kinds compute the same and every entity in it that is still known has its place;
-        entities that were learned later begin empty.
+        entities that were learned later begin empty. What is usual for a series outlives another version of the model:
+        it is taken over also where the rest does not fit, as long as kinds and metrics are the same.
         """
-        if "layout" not in arrays or arrays["layout"].tobytes() != self._layout() or not self._places_fit(arrays):
+        if "layout" not in arrays or not self._places_fit(arrays):
             return False
         parts: dict[str, Arrays] = {}
         for path, array in arrays.items():
             part, _, name = path.partition(".")
             parts.setdefault(part, {})[name] = array
+        if "baselines" in parts and parts["baselines"]["layout"].tobytes() == self._measured():
+            self._baselines.load(parts["baselines"])
+        if arrays["layout"].tobytes() != self._layout():
+            return False
+        self._load_parts(parts)
+        return True
+
+    def _load_parts(self, parts: Mapping[str, Arrays]) -> None:
         # a snapshot of an earlier version has no reasons
         for name in _OWN:
             setattr(self, name, parts["twin"].get(name, np.zeros(len(parts["twin"]["quality"]), np.uint16)).copy())
@@ -347,7 +416,6 @@ class Twin:
             if own:
                 states.state = own["state"].astype(np.int8)
                 states.since_ms = own["since_ms"].astype(np.int64)
-        return True
 
     def set_active(self, active: Mapping[tuple[str, str], int]) -> None:
         """Make the alerts of the store, (rule, entity) -> since, the active ones, and no others."""
@@ -360,10 +428,18 @@ class Twin:
 
     def _layout(self) -> bytes:
         """Return what the columns of a snapshot mean: metrics, windows, grid and features of each kind."""
-        facts = (
+        models = [(kind, model.manifest) for kind, model in sorted(self.models.items())]
+        facts: tuple[object, ...] = (
             [(k.name, [m.name for m in k.metrics], k.windows_ms, k.step_ms) for k in self.catalogue.kinds],
-            {kind: model.manifest.features for kind, model in sorted(self.models.items())},
+            {kind: manifest.features for kind, manifest in models},
         )
+        # where there are none, a snapshot of an earlier version fits
+        facts += tuple((k, m.baseline_ms, m.baseline_prior_ms) for k, m in models if self.models[k].has_baseline)
+        return hashlib.sha256(repr(facts).encode()).digest()
+
+    def _measured(self) -> bytes:
+        """Return what the series of each kind are."""
+        facts = [(kind.name, [(m.name, m.unit, m.categories) for m in kind.metrics]) for kind in self.catalogue.kinds]
         return hashlib.sha256(repr(facts).encode()).digest()
 
     def _places_fit(self, arrays: Arrays) -> bool:
@@ -435,7 +511,14 @@ class Twin:
                 model.manifest.windows_ms,
             )
             at_ms = wave.tick * step_ms
-            features = model.features(self._windows, self.catalogue.first_series[wave.entity], at_ms)
+            first_series = self.catalogue.first_series[wave.entity]
+            features = model.features(self._windows, self._baselines, first_series, at_ms)
+            if model.has_baseline:
+                # after the features: the present tick is not yet usual
+                good = counts if wave.doubtful is None else counts & ~wave.doubtful
+                series = wave.series[good]
+                metric = self.catalogue.series_metric[series]
+                model.observe(self._baselines, series, metric, wave.series_tick[good] * step_ms, wave.value[good])
             yield wave.entity, at_ms + step_ms, features
 
     def _score(

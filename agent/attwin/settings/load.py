@@ -19,6 +19,7 @@ from attwin.core.units import UNITS, conversion
 from attwin.settings.model import (
     BrokerSettings,
     KindSettings,
+    MetricSettings,
     PayloadSettings,
     PrivacySettings,
     RuleSettings,
@@ -190,6 +191,23 @@ def _check_kind_itself(name: str, kind: KindSettings, reader: Reader) -> None:
             value = getattr(metric, key)
             if value is not None and value < 0:
                 reader.report_at(f"{at}.{key}", f"0 or more, not {value:g}")
+        if metric.categories:
+            _check_categories(metric, at, reader)
+
+
+def _check_categories(metric: MetricSettings, at: str, reader: Reader) -> None:
+    for name, count in Counter(metric.categories).items():
+        if count > 1:
+            reader.report_at(f"{at}.categories", f"`{name}` stands {count} times")
+        if not name or name != name.strip():
+            reader.report_at(f"{at}.categories", f"`{name}` is empty, or has spaces around it")
+    if len(metric.categories) == 1:
+        reader.report_at(f"{at}.categories", "two or more; one alone says nothing")
+    if metric.unit != "1":
+        reader.report_at(f"{at}.unit", f"`{metric.unit}` beside categories, which have no unit")
+    for key in ("min", "max", "step"):
+        if getattr(metric, key) is not None:
+            reader.report_at(f"{at}.{key}", "means nothing beside `categories`")
 
 
 def _check_gateway(settings: Settings, reader: Reader) -> None:

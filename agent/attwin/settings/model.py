@@ -125,6 +125,7 @@ class MetricSettings:
         heartbeat: With deadband: after this time a reading is stored all the same.
         stuck_after: A value that has not changed for this long is stored as bad.
         step: A greater change from one reading to the next is stored as uncertain.
+        categories: The texts that sensors send in the place of numbers; stored as 0, 1, ... in this order.
     """
 
     unit: str = "1"
@@ -135,6 +136,7 @@ class MetricSettings:
     heartbeat: DurationMs = 600_000
     stuck_after: DurationMs | None = None
     step: float | None = None
+    categories: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

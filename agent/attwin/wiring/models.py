@@ -21,7 +21,7 @@ from attwin.core.manifest import Manifest
 from attwin.ports import Scorer
 from attwin.runtime.selftest import SelfTest, replay_golden, self_test
 from attwin.runtime.twin import KindModel
-from attwin.settings.model import KindSettings, Settings
+from attwin.settings.model import KindSettings, MetricSettings, Settings
 
 __all__ = ["chosen_runtime", "pack_arrays", "read_bundle", "replay_golden", "write_bundle"]
 
@@ -82,7 +82,7 @@ def load_bundle(path: Path, *, runtime: str = "") -> tuple[Bundle, Scorer]:
     bundle = read_bundle(path)
     manifest = bundle.manifest
     _demand_limits(bundle)
-    scorer = load_model(bundle.model, inputs=len(manifest.features) + len(manifest.masks), runtime=runtime)
+    scorer = load_model(bundle.model, inputs=manifest.input_count, runtime=runtime)
     for what, promised, found in zip(
         ("input", "output"), (manifest.input, manifest.output), scorer.quantisation, strict=True
     ):
@@ -167,6 +167,12 @@ def _demand_fit(manifest: Manifest, metrics: Sequence[Metric], kind: str) -> Non
         for m in manifest.metrics
         if units.get(m.name, m.unit) != m.unit
     ]
+    categories = {metric.name: metric.categories for metric in metrics}
+    problems += [
+        f"`{m.name}` has {_listed(categories[m.name])}, the model wants {_listed(m.categories or ())}"
+        for m in manifest.metrics
+        if categories.get(m.name, tuple(m.categories or ())) != tuple(m.categories or ())
+    ]
     if manifest.kind != kind:
         problems.append(f"the model is for kind `{manifest.kind}`")
     if problems:
@@ -175,22 +181,39 @@ def _demand_fit(manifest: Manifest, metrics: Sequence[Metric], kind: str) -> Non
         )
 
 
+def _listed(categories: Sequence[str]) -> str:
+    return f"the categories {', '.join(categories)} in this order" if categories else "no categories"
+
+
 def metrics_of(kind: KindSettings) -> tuple[Metric, ...]:
     """Return the metrics of a configured kind."""
     return tuple(
         Metric(
             name=name,
             unit=metric.unit,
-            low=-np.inf if metric.min is None else metric.min,
-            high=np.inf if metric.max is None else metric.max,
+            low=_low(metric),
+            high=_high(metric),
             every_ms=metric.every or 0,
             deadband=np.nan if metric.deadband is None else metric.deadband,
             heartbeat_ms=metric.heartbeat,
             stuck_after_ms=metric.stuck_after or 0,
             step=np.inf if metric.step is None else metric.step,
+            categories=tuple(metric.categories),
         )
         for name, metric in kind.metrics.items()
     )
+
+
+def _low(metric: MetricSettings) -> float:
+    if metric.categories:
+        return 0.0
+    return -np.inf if metric.min is None else metric.min
+
+
+def _high(metric: MetricSettings) -> float:
+    if metric.categories:
+        return float(len(metric.categories) - 1)
+    return np.inf if metric.max is None else metric.max
 
 
 def inspect_models(settings: Settings, report: Callable[[str, str], None]) -> None:

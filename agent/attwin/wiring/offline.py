@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -84,6 +85,7 @@ def read_wide(
     entity: str,
     entity_column: str,
     zone: ZoneInfo,
+    categories: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> tuple[Wide, Table]:
     """Return the rows of a CSV file in order of time, and the file.
 
@@ -95,6 +97,7 @@ def read_wide(
         entity: The entity that all rows are about, where there is no column for it.
         entity_column: The column that says it; empty for none.
         zone: Of times without an offset.
+        categories: Those of metrics whose values are texts.
 
     Raises:
         DataError: A column is missing or holds what it should not.
@@ -107,7 +110,15 @@ def read_wide(
     ids = table.texts(entity_column) if entity_column else [entity] * len(time_ms)
     entities = sorted(set(ids))
     number = {entity_id: place for place, entity_id in enumerate(entities)}
-    values = np.stack([table.numbers(columns.get(metric, metric)) for metric in metrics], axis=1)
+    values = np.stack(
+        [
+            table.codes(columns.get(metric, metric), categories[metric])
+            if metric in categories
+            else table.numbers(columns.get(metric, metric))
+            for metric in metrics
+        ],
+        axis=1,
+    )
     order = np.argsort(time_ms, kind="stable")
     numbers = np.array([number[entity_id] for entity_id in ids], np.int32)
     wide = Wide(entities=entities, entity=numbers[order], time_ms=time_ms[order], values=values[order], order=order)

@@ -106,7 +106,12 @@ def _decoder(settings: SourceSettings, source: Source, routes: Routes, zone: Zon
     if not source.payload_says:
         (time_unit,) = time_forms(payload)
         return JsonDecoder(
-            value_field=payload.value, time_field=time_field(payload), time_unit=time_unit, zone=zone, hidden=hidden
+            value_field=payload.value,
+            time_field=time_field(payload),
+            time_unit=time_unit,
+            zone=zone,
+            hidden=hidden,
+            metric_of=routes.catalogue.metric_of if any(metric.categories for metric in kind.metrics) else None,
         )
     several = payload.format != "json" and says.metric
     values = payload.values or ({metric.name: metric.name for metric in kind.metrics} if several else {})

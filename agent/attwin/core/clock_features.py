@@ -1,0 +1,112 @@
+"""The time of day and of the week as inputs of a model, in the local time of its training data.
+
+What a zone's offset is comes as a function: the rules of time zones are the machine's.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+MS_PER_DAY = 86_400_000
+_SECONDS_PER_DAY = 86_400
+_DAYS_A_WEEK = 7
+_SATURDAY = 5
+_MONDAY_OF_EPOCH = 3
+"""1970-01-01 was a Thursday, so day 0 is the fourth of its week."""
+_MOST_DAYS = 4_096
+
+OffsetOf = Callable[[int], int]
+"""Returns the offset from UTC [s] at a time [s since the Unix epoch, UTC]."""
+
+
+class LocalTime:
+    """Turns times into those of a zone. What a day needs is found once and remembered."""
+
+    def __init__(self, offset_s: OffsetOf) -> None:
+        self._offset_s = offset_s
+        self._days: dict[int, tuple[int, int, int]] = {}
+
+    def local_ms(self, time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what clocks in the zone show, as milliseconds since 1970 by their own reading. Shape (N,)."""
+        if not len(time_ms):
+            return time_ms
+        day = time_ms // MS_PER_DAY
+        first = int(day[0])
+        if (day == first).all():
+            turn_ms, before, after = self._day(first)
+            same: NDArray[np.int64] = time_ms + np.where(time_ms < turn_ms, before, after)
+            return same
+        days, place = np.unique(day, return_inverse=True)
+        facts = np.array([self._day(number) for number in days.tolist()], np.int64)[place]
+        local: NDArray[np.int64] = time_ms + np.where(time_ms < facts[:, 0], facts[:, 1], facts[:, 2])
+        return local
+
+    def _day(self, day: int) -> tuple[int, int, int]:
+        """Return when the offset changes on a day of UTC, and the offsets before and after, all in ms.
+
+        An offset changes at most once in 24 hours.
+        """
+        found = self._days.get(day)
+        if found is None:
+            if len(self._days) >= _MOST_DAYS:
+                self._days.clear()
+            found = self._days[day] = self._look_up(day)
+        return found
+
+    def _look_up(self, day: int) -> tuple[int, int, int]:
+        low, high = day * _SECONDS_PER_DAY, (day + 1) * _SECONDS_PER_DAY
+        before, after = self._offset_s(low), self._offset_s(high)
+        while before != after and high - low > 1:
+            middle = (low + high) // 2
+            if self._offset_s(middle) == before:
+                low = middle
+            else:
+                high = middle
+        return high * 1000, before * 1000, after * 1000
+
+
+class ClockFeatures:
+    """Computes features of the clock."""
+
+    def __init__(self, names: Sequence[str], offset_s: OffsetOf) -> None:
+        """Make it.
+
+        Args:
+            names: Of ``CLOCK``.
+            offset_s: Of the zone whose time it is.
+        """
+        self._compute = [CLOCK[name] for name in names]
+        self._local = LocalTime(offset_s)
+
+    def at(self, time_ms: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the features at each time. Shape (R, C)."""
+        out = np.empty((len(time_ms), len(self._compute)), np.float32)
+        local_ms = self._local.local_ms(time_ms)
+        for column, compute in enumerate(self._compute):
+            out[:, column] = compute(local_ms)
+        return out
+
+
+def _day_angle(local_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+    return (local_ms % MS_PER_DAY).astype(np.float64) * (2 * np.pi / MS_PER_DAY)
+
+
+def _weekday(local_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return 0 for Monday to 6 for Sunday."""
+    return (local_ms // MS_PER_DAY + _MONDAY_OF_EPOCH) % _DAYS_A_WEEK
+
+
+def _week_angle(local_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+    return _weekday(local_ms).astype(np.float64) * (2 * np.pi / _DAYS_A_WEEK)
+
+
+CLOCK: dict[str, Callable[[NDArray[np.int64]], NDArray[np.float64]]] = {
+    "hour_sin": lambda local_ms: np.sin(_day_angle(local_ms)),
+    "hour_cos": lambda local_ms: np.cos(_day_angle(local_ms)),
+    "weekday_sin": lambda local_ms: np.sin(_week_angle(local_ms)),
+    "weekday_cos": lambda local_ms: np.cos(_week_angle(local_ms)),
+    "weekend": lambda local_ms: (_weekday(local_ms) >= _SATURDAY).astype(np.float64),
+}
+"""What a clock says: the time of day as an angle, to the millisecond; the day of the week as an angle, which stands
+still from midnight to midnight; 1 on Saturday and Sunday. All between -1 and 1."""
