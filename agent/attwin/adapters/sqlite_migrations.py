@@ -173,6 +173,15 @@ create index rejects_message on rejects (message) where message is not null;
 """
 
 
+_M006 = """
+create table drift (
+    day_ms integer not null, kind text not null, model text not null, input text not null, psi real not null,
+    usual real not null, scores integer not null, is_over integer not null,
+    primary key (day_ms, kind, model, input)
+) strict, without rowid;
+"""
+
+
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
     """Lay the tables of the first release."""
@@ -201,6 +210,12 @@ def m004_state_checksums(db: Database) -> None:
 def m005_rejects_know_what_was_taken(db: Database) -> None:
     """Let a message that was taken in part be taken again, and nothing of it twice."""
     _run(db, _M005)
+
+
+@MIGRATIONS()
+def m006_drift(db: Database) -> None:
+    """Keep how far each day was from training."""
+    _run(db, _M006)
 
 
 def _run(db: Database, script: str) -> None:

@@ -64,7 +64,8 @@ class Scores:
         kind: The index of the kind.
         entity, time_ms, score: Shape (R,).
         missing: Which of the model's masked metrics were missing. Shape (R, M).
-        features: What the model was given before standardising. Shape (R, F).
+        features: What the model was given before standardising, and before any baseline of the entity: drift is
+            computed of it. Shape (R, F).
     """
 
     kind: int
