@@ -45,7 +45,7 @@ def reference_of(
     spec = ReferenceSpec(
         features=histograms, score=HistogramSpec(edges=edges.astype(float).tolist(), counts=counts.tolist())
     )
-    usual = _usual(Reference(spec, manifest.features), features, scores, time_ms)
+    usual = _usual(Reference(spec, manifest.input_keys()), features, scores, time_ms)
     if usual is None or spec.score is None:
         return asdict(spec)
     *of_inputs, of_score = usual

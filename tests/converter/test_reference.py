@@ -28,7 +28,7 @@ def test_it_says_how_far_days_of_training_are_from_each_other() -> None:
     """An input that differs from day to day is usually far; one that does not, and the score, are not."""
     spec = a_reference(4)
 
-    found = Reference(spec, MANIFEST.features)
+    found = Reference(spec, MANIFEST.input_keys())
 
     assert found.names == ("temperature.last_1m", "co2.last_1m", "score")
     assert found.usual[0] > 2

@@ -27,7 +27,7 @@ def a_histogram(metric: str, edges: list[float] = EDGES, counts: list[int] = COU
 def a_reference(*features: HistogramSpec) -> Reference:
     """Return a reference with ten bins of the score."""
     score = HistogramSpec(edges=[i / 4 for i in range(5)], counts=[40, 30, 20, 10])
-    return Reference(ReferenceSpec(features=list(features), score=score), a_manifest(statistics=["last"]).features)
+    return Reference(ReferenceSpec(features=list(features), score=score), a_manifest(statistics=["last"]).input_keys())
 
 
 def plain_psi(expected: list[float], found: list[float]) -> float:

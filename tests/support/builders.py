@@ -107,5 +107,7 @@ def a_drift_kind(*, limit: float = 0.25, usual: float | None = None, model: str 
         usual=usual,
     )
     score = HistogramSpec(edges=[0.0, 0.5, 1.0], counts=[500, 500], usual=usual)
-    reference = Reference(ReferenceSpec(features=[temperature], score=score), a_manifest(statistics=["last"]).features)
+    reference = Reference(
+        ReferenceSpec(features=[temperature], score=score), a_manifest(statistics=["last"]).input_keys()
+    )
     return DriftKind(name="room", model=model, reference=reference, limit=limit)

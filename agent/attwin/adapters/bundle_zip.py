@@ -156,7 +156,7 @@ def _reference(body: bytes, manifest: Manifest) -> Reference | None:
         spec = msgspec.json.decode(body, type=ReferenceSpec)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{REFERENCE} cannot be read: {error}") from error
-    return Reference(spec, manifest.features) if spec != ReferenceSpec() else None
+    return Reference(spec, manifest.input_keys()) if spec != ReferenceSpec() else None
 
 
 def _arrays(body: bytes) -> dict[str, NDArray[np.generic]]:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attwin.core.errors import BundleError, BundleMismatchError
-from attwin.core.manifest import FeatureSpec
 
+InputKey = tuple[str, int, str]
+"""Metric, window [ms] and statistic of an input."""
 SCORE = "score"
 """The name of the last histogram: what the model says."""
 LEAST_SCORES = 200
@@ -66,12 +67,12 @@ class Reference:
         counts: Rows of training. Shape (H, W).
     """
 
-    def __init__(self, spec: ReferenceSpec, features: Sequence[FeatureSpec]) -> None:
+    def __init__(self, spec: ReferenceSpec, inputs: Sequence[InputKey]) -> None:
         """Take the histograms of inputs that the model has.
 
         Args:
             spec: What the bundle says.
-            features: The model's inputs, in order.
+            inputs: The model's, in order.
 
         Raises:
             BundleError: A histogram is none.
@@ -79,7 +80,7 @@ class Reference:
         """
         if spec.score is None:
             raise BundleError("a reference without a histogram of the scores")
-        self._columns = _columns(spec.features, features)
+        self._columns = _columns(spec.features, inputs)
         specs = [*spec.features, spec.score]
         self.names = (*(_name(spec) for spec in spec.features), SCORE)
         edges, counts = zip(*(_edges_and_counts(*pair) for pair in zip(specs, self.names, strict=True)), strict=True)
@@ -164,11 +165,11 @@ def _name(spec: HistogramSpec) -> str:
     return input_name(spec.metric, spec.statistic, spec.window_ms)
 
 
-def _columns(specs: Sequence[HistogramSpec], features: Sequence[FeatureSpec]) -> NDArray[np.int64]:
+def _columns(specs: Sequence[HistogramSpec], inputs: Sequence[InputKey]) -> NDArray[np.int64]:
     """Return the column of the inputs that each histogram is of."""
-    free: dict[tuple[str, int, str], list[int]] = {}
-    for column, feature in enumerate(features):
-        free.setdefault((feature.metric, feature.window_ms, feature.statistic), []).append(column)
+    free: dict[InputKey, list[int]] = {}
+    for column, key in enumerate(inputs):
+        free.setdefault(key, []).append(column)
     columns = []
     for spec in specs:
         mine = free.get((spec.metric, spec.window_ms, spec.statistic))

@@ -152,6 +152,10 @@ class Manifest:
         """Return the names of the metrics in the order of training."""
         return [metric.name for metric in self.metrics]
 
+    def input_keys(self) -> list[tuple[str, int, str]]:
+        """Return metric, window [ms] and statistic of the features, in their order."""
+        return [(feature.metric, feature.window_ms, feature.statistic) for feature in self.features]
+
 
 def check(manifest: Manifest) -> None:
     """Refuse a manifest that contradicts itself or asks for what this agent cannot compute.
