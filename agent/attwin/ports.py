@@ -262,6 +262,50 @@ class AlertChange:
     after: AlertFacts
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drifted:
+    """How far one input, or the score, is from training on a day.
+
+    Attributes:
+        name: Such as ``co2.mean_5m``, or ``score``.
+        psi: The population stability index.
+        usual: The highest that a day of training had; 0 where that is not known.
+    """
+
+    name: str
+    psi: float
+    usual: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftDay:
+    """How far the scores of a kind, and what they were made of, are from training on a day.
+
+    Attributes:
+        kind: The kind's name.
+        model: The hash of the bundle that made the scores.
+        day_ms: When the day began, in event time, UTC.
+        is_over: Whether it was judged.
+        scores: How many there were.
+        inputs, psi, usual: Columns as in ``Drifted``.
+    """
+
+    kind: str
+    model: str
+    day_ms: int
+    is_over: bool
+    scores: int
+    inputs: Sequence[str]
+    psi: Sequence[float]
+    usual: Sequence[float]
+
+    def worst(self) -> list[Drifted]:
+        """Return all inputs, those first that are furthest beyond the days of training."""
+        rows = zip(self.inputs, self.psi, self.usual, strict=True)
+        found = [Drifted(name=name, psi=psi, usual=usual) for name, psi, usual in rows]
+        return sorted(found, key=lambda entry: entry.usual - entry.psi)
+
+
 Counts = Mapping[tuple[str, str, str], int]
 """What was counted, by (source, name, reason)."""
 
@@ -281,6 +325,7 @@ class Commit:
         scores: Score rows.
         drafts: Messages for upstream; the store numbers them.
         delivered: Messages that upstream has.
+        drift: Days that are over.
         tells_salvage: Whether one of the alerts says that the store was damaged and what could be read was saved.
     """
 
@@ -294,6 +339,7 @@ class Commit:
     scores: Sequence[ScoreRow] = ()
     drafts: Sequence[Draft] = ()
     delivered: Sequence[OutgoingMessage] = ()
+    drift: Sequence[DriftDay] = ()
     tells_salvage: bool = False
 
 
@@ -345,7 +391,12 @@ class Store(Protocol):
         ...
 
     def save_snapshot(
-        self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int, missing_names: Callable[[int], str]
+        self,
+        arrays: Mapping[str, NDArray[np.generic]],
+        *,
+        now_ms: int,
+        missing_names: Callable[[int], str],
+        drift: Sequence[DriftDay] = (),
     ) -> None:
         """Replace the snapshot, tagged with the journal's position, and the tables of current state.
 
@@ -353,6 +404,7 @@ class Store(Protocol):
             arrays: The twin in memory.
             now_ms: The gateway's clock.
             missing_names: What the current score of an entity lacked.
+            drift: Days that have changed.
         """
         ...
 

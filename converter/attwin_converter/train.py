@@ -33,6 +33,7 @@ from attwin_converter.dataset import DatasetSettings, Part
 from attwin_converter.golden import golden_of
 from attwin_converter.measure import figures_of
 from attwin_converter.parts import read_parts
+from attwin_converter.reference import reference_of
 from attwin_converter.worker import run_worker
 
 _LEAST_ROWS = 50
@@ -44,7 +45,6 @@ _QUANTA = 8
 quanta, which the steep part of the sigmoid makes up to five of the output's (four were seen)."""
 _LATENCY_US, _FILE_BYTES = 100.0, 1_000_000
 _UNKNOWN = Quantisation(scale=1.0, zero_point=0)
-_BINS = 10
 
 
 class ParityError(AttwinError):
@@ -139,8 +139,10 @@ def train(settings: DatasetSettings, out: Path, progress: Progress) -> Trained:
         after=after,
     )
     golden = golden_of(manifest, scorer, test_part)
-    reference = json.dumps(_reference(manifest, train_features, scorer.score(inputs[: len(train_features)]))).encode()
-    write_bundle(out, manifest, model=model, golden=pack_arrays(golden), reference=reference)
+    train_scores = scorer.score(inputs[: len(train_features)])
+    reference = reference_of(manifest, train_features, train_scores, train_part.wide.time_ms)
+    body = json.dumps(reference).encode()
+    write_bundle(out, manifest, model=model, golden=pack_arrays(golden), reference=body)
     progress.step(f"{after.accuracy:.4f}")
     return trained
 
@@ -271,24 +273,3 @@ def _write_arrays(
     training = settings.training
     plan = {"seed": training.seed, "epochs": training.epochs, "batch": training.batch}
     (folder / names.PLAN).write_text(json.dumps(plan), encoding="utf-8")
-
-
-def _reference(manifest: Manifest, features: NDArray[np.float32], scores: NDArray[np.float32]) -> dict[str, object]:
-    """Return histograms of the training rows by their own deciles, for finding drift on the gateway."""
-    histograms = []
-    for spec, column in zip(manifest.features, features[:, : len(manifest.features)].T, strict=True):
-        known = column[~np.isnan(column)]
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)))
-        counts, _ = np.histogram(known, edges if len(edges) > 1 else [edges[0] - 0.5, edges[0] + 0.5])
-        histograms.append(
-            {
-                "metric": spec.metric,
-                "window_ms": spec.window_ms,
-                "statistic": spec.statistic,
-                "edges": edges.tolist(),
-                "counts": counts.tolist(),
-                "missing": int(np.isnan(column).sum()),
-            }
-        )
-    counts, edges = np.histogram(scores, _BINS, (0.0, 1.0))
-    return {"features": histograms, "score": {"edges": edges.tolist(), "counts": counts.tolist()}}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attwin.adapters.arrays import pack_arrays
 from attwin.adapters.bundle_zip import read_bundle, write_bundle
 from attwin.adapters.clock import SystemClock
 from attwin.adapters.tflite import RUNTIMES, load_engine, probe
@@ -105,6 +106,35 @@ def test_compressed_entries_are_refused(tmp_path: Path) -> None:
         read_bundle(repacked(tmp_path, lambda _m: None, zipfile.ZIP_DEFLATED))
 
 
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        pytest.param(b"[", "reference.json cannot be read", id="no JSON"),
+        pytest.param(b'{"score": {"edges": [0, 1], "counts": ["x"]}}', "reference.json cannot be read", id="text"),
+        pytest.param(b'{"features": [{"edges": [0, 1], "counts": [1]}]}', "without a histogram", id="no score"),
+        pytest.param(
+            b'{"features": [{"edges": [0, 1], "counts": [1], "metric": "x", "statistic": "mean", "window_ms": 60000}], '
+            b'"score": {"edges": [0, 1], "counts": [1]}}',
+            "x.mean_1m, which is no input",
+            id="another input",
+        ),
+        pytest.param(b'{"score": {"edges": [0, 1], "counts": [1, 2]}}', "2 bins and 2 rising edges", id="few edges"),
+        pytest.param(b'{"score": {"edges": [1, 0], "counts": [1]}}', "1 bins and 2 rising edges", id="falling edges"),
+        pytest.param(b'{"score": {"edges": [0, 1], "counts": [-1]}}', "negative numbers", id="negative count"),
+        pytest.param(b'{"score": {"edges": [0, 1e300], "counts": [1]}}', "no numbers", id="endless edge"),
+    ],
+)
+def test_a_reference_that_is_none_is_refused(tmp_path: Path, reference: bytes, message: str) -> None:
+    """The agent could not say how far a day is from it."""
+    bundle = read_bundle(BUILT_IN)
+    path = tmp_path / "new.zip"
+    golden = pack_arrays(bundle.golden)
+    write_bundle(path, bundle.manifest, model=bundle.model, golden=golden, reference=reference)
+
+    with pytest.raises(BundleError, match=message):
+        read_bundle(path)
+
+
 def test_a_bundle_is_the_same_bytes_for_the_same_content(tmp_path: Path) -> None:
     """Writing twice gives one hash, and what is read is what was written."""
     bundle = read_bundle(BUILT_IN)
@@ -126,23 +156,35 @@ def test_the_built_in_bundle_computes_what_it_promises() -> None:
     assert found.worst <= bundle.manifest.tolerance
 
 
+def self_test_of(path: Path) -> None:
+    """Load a bundle and test it."""
+    bundle, scorer = load_bundle(path)
+    self_test(bundle.manifest, scorer, bundle.golden, SystemClock())
+
+
 @pytest.mark.tflite
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
         pytest.param(lambda f: f.reverse(), "is promised", id="features in another order"),
-        pytest.param(lambda f: f[0].update(statistic="max"), "temperature.max", id="another statistic"),
+        pytest.param(
+            lambda f: (f[0].update(statistic="mean"), f[1].update(statistic="last")),
+            "temperature.mean",
+            id="statistics the other way round",
+        ),
+        pytest.param(
+            lambda f: f[0].update(statistic="max"), "temperature.last_5m, which is no", id="another statistic"
+        ),
     ],
 )
 def test_a_swapped_feature_cannot_pass(
     tmp_path: Path, edit: Callable[[list[dict[str, object]]], None], message: str
 ) -> None:
-    """A manifest whose features are not those of the training fails its own golden samples."""
+    """A manifest whose features are not those of the training fails its own golden samples, or its own reference."""
     path = repacked(tmp_path, in_manifest(lambda m: edit(m["features"])))
-    bundle, scorer = load_bundle(path)
 
     with pytest.raises(BundleMismatchError, match=message):
-        self_test(bundle.manifest, scorer, bundle.golden, SystemClock())
+        self_test_of(path)
 
 
 @pytest.mark.tflite

@@ -282,7 +282,7 @@ def test_a_first_page_that_cannot_be_proved_is_put_back(tmp_path: Path, damaged:
     store.close()
 
 
-@pytest.mark.parametrize("frozen", ["m002", "m003", "m004"])
+@pytest.mark.parametrize("frozen", ["m002", "m003", "m004", "m005"])
 def test_a_lost_first_page_of_an_earlier_schema_is_made_anew(tmp_path: Path, frozen: str) -> None:
     """The rows of the schema are the file's own, whatever its version."""
     path = tmp_path / "twin.db"

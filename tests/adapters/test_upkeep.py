@@ -16,7 +16,7 @@ from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError
 from attwin.core.journal import Block, Segment, decode, encode_sorted, joined_segments, parts_of
 from attwin.core.types import Quality, ReadingBatch
-from attwin.ports import Commit, ScoreRow
+from attwin.ports import Commit, DriftDay, ScoreRow
 from attwin.wiring.auditing import audit_of
 from support.builders import T0_MS, a_batch, a_catalogue
 
@@ -376,6 +376,31 @@ def test_a_merged_hour_is_kept_until_its_last_reading_is_old(upkept: Upkept) -> 
 
     assert (before, len(upkept.history())) == (count, count - 360)
     assert store_sum(upkept).parts["expired"] == 360
+
+
+def test_days_of_drift_are_kept_as_long_as_scores(upkept: Upkept) -> None:
+    """A day is replaced by what is known of it later; which day was judged last is known for longer than its rows."""
+    day = DriftDay(
+        kind="room",
+        model="m",
+        day_ms=START_MS,
+        is_over=False,
+        scores=300,
+        inputs=("co2.last_5m", "score"),
+        psi=(0.5, 0.1),
+        usual=(0.0, 0.2),
+    )
+    upkept.snapshot(START_MS)
+    upkept.store.save_snapshot(upkept.store.load_snapshot()[0], now_ms=START_MS, missing_names=str, drift=[day])
+    upkept.store.commit(Commit(now_ms=START_MS, drift=[replace(day, is_over=True, scores=400)]))
+
+    upkept.work(START_MS + 29 * DAY_MS)
+    kept = upkept.query("select input, psi, usual, scores, is_over from drift order by input")
+    upkept.work(START_MS + 31 * DAY_MS)
+
+    assert kept == [("co2.last_5m", 0.5, 0.0, 400, 1), ("score", 0.1, 0.2, 400, 1)]
+    assert upkept.query("select count(*) from drift") == [(0,)]
+    assert upkept.store.drift_judged() == {("room", "m"): START_MS}
 
 
 def test_what_is_old_expires_after_a_look_at_a_clock_from_the_future(upkept: Upkept) -> None:

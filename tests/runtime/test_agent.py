@@ -16,10 +16,11 @@ from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
 from attwin.runtime.deliver import deliver
+from attwin.runtime.drift import DriftWatch
 from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher, twin_body
 from attwin.runtime.twin import KindModel, Twin
-from support.builders import T0_MS, a_catalogue, a_kind, a_manifest
+from support.builders import T0_MS, a_catalogue, a_drift_kind, a_kind, a_manifest
 from support.fakes import FakeAlertLog, FakeClock, FakeSensors, FakeStore, FakeUplink, MeanScorer
 
 HOT = Rule(
@@ -45,6 +46,7 @@ class House:
     def __init__(
         self, *, inflight: int = 20, up: bool = True, commit_ms: int = COMMIT_MS, with_model: bool = True
     ) -> None:
+        self.drift = DriftWatch({0: a_drift_kind()})
         self.refilled: list[dict[tuple[str, str], int]] = []
         self.clock = FakeClock(T0_MS + 10**9)
         self.sensors = FakeSensors()
@@ -81,6 +83,7 @@ class House:
             forget_after_ms=FORGET_MS,
             lasting=frozenset({"kept"}),
             refill=self.refilled.append,
+            drift=self.drift,
         )
         self.agent._next_health_ms = self.agent._next_tick_ms = 10**12
 
@@ -723,3 +726,25 @@ def test_a_stall_with_nothing_to_commit_ends_by_itself() -> None:
     house.step(1_100)
 
     assert house.agent.health()["disk"] == "up"
+
+
+def test_a_day_that_drifted_is_kept_and_told_in_one_commit() -> None:
+    """The next tick judges it; health says how far it was; no day is judged by a round that is not committed."""
+    house = House()
+    for number in range(300):
+        house.reading(100.0 + number % 10, after_ms=250_000 * number, number=number + 1)
+    house.reading(5.0, after_ms=2 * 86_400_000)
+    house.reading(5.0, after_ms=2 * 86_400_000 + 1_000)
+    house.step()
+    house.agent._next_tick_ms = 0
+
+    house.step(COMMIT_MS)
+    house.step(COMMIT_MS)
+
+    (judged,) = [commit for commit in house.store.commits if commit.drift]
+    assert [change.after.rule for change in judged.alerts] == ["drift"]
+    assert "attwin/g/alert/room/drift" in [draft.topic for draft in judged.drafts]
+    assert [(day.scores, day.is_over) for day in judged.drift] == [(32, True), (268, True)]
+    told = house.agent.health()["drift"]
+    assert isinstance(told, dict)
+    assert [day["running"] for day in told["room"]] == [True, False, False]

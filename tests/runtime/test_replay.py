@@ -12,6 +12,7 @@ from attwin.ports import Messages
 from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS
+from attwin.runtime.drift import DriftWatch
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import Twin
 from attwin.wiring.auditing import audit_of
@@ -58,6 +59,7 @@ class Home:
             forget_after_ms=3_600_000,
             lasting=frozenset(),
             refill=lambda _active: None,
+            drift=DriftWatch({}),
         )
 
     def restart(self, source: str, *, head: str = HEAD) -> None:

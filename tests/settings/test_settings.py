@@ -1,6 +1,7 @@
 """Facts about reading the configuration."""
 
 import json
+import math
 import stat
 from pathlib import Path
 
@@ -47,6 +48,42 @@ def problems(folder: Path, text: str) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         load(folder, text)
     return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("setting", "everywhere", "of_the_room"),
+    [
+        pytest.param("", 0.25, None, id="nothing said"),
+        pytest.param("drift: {limit: off}\n", math.inf, None, id="off"),
+        pytest.param("drift: {limit: 1}\n", 1.0, None, id="a whole number"),
+        pytest.param("kind", 0.25, 0.5, id="of a kind"),
+    ],
+)
+def test_the_limit_of_drift(tmp_path: Path, setting: str, everywhere: float, of_the_room: float | None) -> None:
+    """It is a number or `off`, for all kinds or for one, and is printed as it is read."""
+    text = GOOD.replace("  room:\n", "  room:\n    drift: {limit: 0.5}\n") if setting == "kind" else GOOD + setting
+
+    found = load(tmp_path, text)
+
+    own = found.kinds["room"].drift
+    assert (found.drift.limit, own and own.limit) == (everywhere, of_the_room)
+    assert load(tmp_path, json.dumps(as_plain(found))) == found
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "true", "often", ".inf", ".nan", "[1]", ""])
+def test_a_limit_of_drift_that_is_none(tmp_path: Path, wrong: str) -> None:
+    """It is named with what is allowed; nothing else is a level."""
+    (found,) = problems(tmp_path, GOOD + f"drift: {{limit: {wrong}}}\n")
+
+    assert "drift.limit: a number above 0, or off, not" in found
+
+
+@pytest.mark.parametrize("name", ["drift", "store-damaged"])
+def test_the_names_of_the_agents_own_alerts_are_taken(tmp_path: Path, name: str) -> None:
+    """A rule of such a name could not be told from the agent's own."""
+    (found,) = problems(tmp_path, GOOD.replace("name: stuffy", f"name: {name}"))
+
+    assert f"`{name}` is an alert of the agent's own" in found
 
 
 def test_a_good_configuration_is_read(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from attwin.core.catalogue import Catalogue, Kind, Metric
+from attwin.core.drift import HistogramSpec, Reference, ReferenceSpec
 from attwin.core.features import Statistic
 from attwin.core.manifest import MASK_CONVENTION, FeatureSpec, FileSpec, Limits, Manifest, MetricSpec, OperatorSpec
 from attwin.core.quantise import Quantisation
 from attwin.core.types import ReadingBatch, readings
+from attwin.runtime.drift import DriftKind
 
 T0_MS = 1_423_000_000_000
 SCORE_QUANTISATION = Quantisation(scale=1 / 256, zero_point=-128)
@@ -118,3 +120,20 @@ def a_full_manifest(*, lateness_ms: int = 0) -> Manifest:
         baseline_ms=6 * 3_600_000,
         baseline_prior_ms=60_000,
     )
+
+
+def a_drift_kind(*, limit: float = 0.25, usual: float | None = None, model: str = "a") -> DriftKind:
+    """Return a kind whose model was trained with temperatures of 0 to 10, all alike often."""
+    temperature = HistogramSpec(
+        edges=[float(i) for i in range(11)],
+        counts=[100] * 10,
+        metric="temperature",
+        window_ms=60_000,
+        statistic="last",
+        usual=usual,
+    )
+    score = HistogramSpec(edges=[0.0, 0.5, 1.0], counts=[500, 500], usual=usual)
+    reference = Reference(
+        ReferenceSpec(features=[temperature], score=score), a_manifest(statistics=["last"]).input_keys()
+    )
+    return DriftKind(name="room", model=model, reference=reference, limit=limit)

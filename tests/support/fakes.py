@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import OutgoingMessage
-from attwin.ports import AlertChange, Commit, KeptReject, Messages
+from attwin.ports import AlertChange, Commit, DriftDay, KeptReject, Messages
 
 
 class FakeClock:
@@ -216,10 +216,15 @@ class FakeStore:
         return 0
 
     def save_snapshot(
-        self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int, missing_names: Callable[[int], str]
+        self,
+        arrays: Mapping[str, NDArray[np.generic]],
+        *,
+        now_ms: int,
+        missing_names: Callable[[int], str],
+        drift: Sequence[DriftDay] = (),
     ) -> None:
         """Count a snapshot."""
-        del arrays, now_ms, missing_names
+        del arrays, now_ms, missing_names, drift
         self.snapshots += 1
 
     def forget_entity(self, key: int, *, now_ms: int) -> None:

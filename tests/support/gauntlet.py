@@ -26,6 +26,7 @@ from attwin.core.types import Reason, Reject
 from attwin.ports import Commit
 from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
+from attwin.runtime.drift import DriftWatch
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
 from attwin.settings.load import load_settings
@@ -227,6 +228,7 @@ class Ground:
             forget_after_ms=3_600_000,
             lasting=frozenset(),
             refill=lambda _active: None,
+            drift=DriftWatch({}),
         )
 
     def feed(self, shots: Sequence[Shot], *, pass_ms: int = 100) -> None:

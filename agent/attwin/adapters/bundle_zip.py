@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attwin.adapters.arrays import unpack_arrays
+from attwin.core.drift import Reference, ReferenceSpec
 from attwin.core.errors import BundleError, BundleMismatchError
 from attwin.core.manifest import GOLDEN, MANIFEST, MODEL, REFERENCE, FileSpec, Manifest, check
 
@@ -30,12 +31,14 @@ class Bundle:
         manifest: The contract.
         model: The bytes of the .tflite file.
         golden: Raw readings with the features and scores that they must give.
+        reference: Histograms of the training rows; None where the bundle has none.
         sha256: Of the whole file.
     """
 
     manifest: Manifest
     model: bytes
     golden: Mapping[str, NDArray[np.generic]]
+    reference: Reference | None
     sha256: str
 
 
@@ -57,9 +60,16 @@ def read_bundle(path: Path) -> Bundle:
         for name, spec in manifest.files.items():
             _demand_same(name, members.get(name), spec)
         golden = _arrays(members[GOLDEN])
+        reference = _reference(members[REFERENCE], manifest)
     except BundleError as error:
         raise type(error)(f"{path}: {error}") from error
-    return Bundle(manifest=manifest, model=members[MODEL], golden=golden, sha256=hashlib.sha256(raw).hexdigest())
+    return Bundle(
+        manifest=manifest,
+        model=members[MODEL],
+        golden=golden,
+        reference=reference,
+        sha256=hashlib.sha256(raw).hexdigest(),
+    )
 
 
 def write_bundle(path: Path, manifest: Manifest, *, model: bytes, golden: bytes, reference: bytes) -> None:
@@ -139,6 +149,14 @@ def _demand_same(name: str, body: bytes | None, spec: FileSpec) -> None:
             f"{name} is {found.size} bytes with SHA-256 {found.sha256[:12]}..., "
             f"the manifest says {spec.size} bytes with {spec.sha256[:12]}..."
         )
+
+
+def _reference(body: bytes, manifest: Manifest) -> Reference | None:
+    try:
+        spec = msgspec.json.decode(body, type=ReferenceSpec)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleError(f"{REFERENCE} cannot be read: {error}") from error
+    return Reference(spec, manifest.input_keys()) if spec != ReferenceSpec() else None
 
 
 def _arrays(body: bytes) -> dict[str, NDArray[np.generic]]:

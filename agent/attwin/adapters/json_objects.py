@@ -67,7 +67,7 @@ class ObjectDecoder:
                 tree = parse_json(payload)
             except JSON_ERRORS as error:
                 text = payload.decode(errors="replace").strip()
-                if not (self._shape.words and text.lower() in _STATES):
+                if not (self._shape.words and (text.lower() in _STATES or rows.coded(scope, ""))):
                     found = "nested too deep" if isinstance(error, RecursionError) else str(error)
                     rows.fault(place, RejectReason.NOT_DECODABLE, f"{self._wanted}: {found}")
                     continue

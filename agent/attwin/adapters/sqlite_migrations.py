@@ -177,6 +177,14 @@ _M006 = """
 alter table state add column reason text not null default '';
 """
 
+_M007 = """
+create table drift (
+    day_ms integer not null, kind text not null, model text not null, input text not null, psi real not null,
+    usual real not null, scores integer not null, is_over integer not null,
+    primary key (day_ms, kind, model, input)
+) strict, without rowid;
+"""
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -212,6 +220,12 @@ def m005_rejects_know_what_was_taken(db: Database) -> None:
 def m006_state_reasons(db: Database) -> None:
     """Let the current state say why a reading is not plainly good."""
     _run(db, _M006)
+
+
+@MIGRATIONS()
+def m007_drift(db: Database) -> None:
+    """Keep how far each day was from training."""
+    _run(db, _M007)
 
 
 def _run(db: Database, script: str) -> None:

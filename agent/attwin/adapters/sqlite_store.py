@@ -30,9 +30,11 @@ from attwin.core.deliveries import Deliveries
 from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.outgoing import LANES, AlertFacts, OutgoingMessage
 from attwin.core.types import QUALITY_WORDS, doubt_words
-from attwin.ports import AlertChange, Commit, Counts, KeptReject, ScoreRow
+from attwin.ports import AlertChange, Commit, Counts, DriftDay, KeptReject, ScoreRow
 
 _REFILL_MS = 3_600_000
+_JUDGED = "drift_judged "
+"""Before the name of a kind: where ``meta`` has the model and the day that was judged last, which outlasts its rows."""
 log = logging.getLogger("attwin")
 
 
@@ -176,6 +178,12 @@ class SqliteStore:
         """Return the number for the next new alert."""
         return int(self._one("select coalesce(max(id), 0) + 1 from alerts"))
 
+    def drift_judged(self) -> dict[tuple[str, str], int]:
+        """Return which day of (kind, model) was judged last."""
+        rows = self._connection.execute("select name, value from meta where name glob ?", (f"{_JUDGED}*",)).fetchall()
+        parts = ((name.removeprefix(_JUDGED), *value.split()) for name, value in rows)
+        return {(kind, model): int(day_ms) for kind, model, day_ms in parts}
+
     def alert_events_after(self, event: int) -> Iterator[tuple[int, str]]:
         """Yield (number, body) of the alert events after a number."""
         yield from self._connection.execute("select id, body from alert_events where id > ? order by id", (event,))
@@ -194,6 +202,11 @@ class SqliteStore:
             held = self._rejects.write(commit.rejects, commit.replayed, self._boot)
             self._save_alerts(commit.alerts)
             self._save_scores(commit.scores)
+            self._save_drift(commit.drift)
+            self._connection.executemany(
+                "insert or replace into meta values (?, ?)",
+                [(f"{_JUDGED}{day.kind}", f"{day.model} {day.day_ms}") for day in commit.drift],
+            )
             if commit.tells_salvage:
                 self._connection.execute("delete from meta where name = ?", (UNTOLD,))
         # what is only in memory follows what is durable, so that a commit that failed can be tried again
@@ -228,7 +241,12 @@ class SqliteStore:
         return self._outbox.waiting
 
     def save_snapshot(
-        self, arrays: Mapping[str, NDArray[np.generic]], *, now_ms: int, missing_names: Callable[[int], str]
+        self,
+        arrays: Mapping[str, NDArray[np.generic]],
+        *,
+        now_ms: int,
+        missing_names: Callable[[int], str],
+        drift: Sequence[DriftDay] = (),
     ) -> None:
         """Replace the snapshot, tagged with the journal's position, and bring the audit and state tables up to it."""
         body = pack_planes(arrays)
@@ -240,6 +258,7 @@ class SqliteStore:
             )
             JournalTable(self._connection).bring_audit_to(position)
             self._save_state(arrays, missing_names)
+            self._save_drift(drift)
 
     def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:
         """Do one slice of upkeep; return whether there was anything to do."""
@@ -445,6 +464,18 @@ class SqliteStore:
         self._connection.executemany(
             "insert or replace into scores values (?, ?, ?, ?)",
             [(int(self._catalogue.entity_key[r.entity]), r.time_ms, r.score, r.missing) for r in rows],
+        )
+
+    def _save_drift(self, days: Sequence[DriftDay]) -> None:
+        if not days:
+            return
+        self._connection.executemany(
+            "insert or replace into drift values (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (day.day_ms, day.kind, day.model, name, psi, usual, day.scores, day.is_over)
+                for day in days
+                for name, psi, usual in zip(day.inputs, day.psi, day.usual, strict=True)
+            ],
         )
 
     def _save_state(self, arrays: Mapping[str, NDArray[np.generic]], missing_names: Callable[[int], str]) -> None:

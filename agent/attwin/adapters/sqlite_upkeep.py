@@ -83,6 +83,13 @@ _EXPIRY: tuple[tuple[str, Callable[[Keep], int]], ...] = (
         ),
         lambda keep: keep.alerts_ms,
     ),
+    (
+        (
+            "delete from drift where (day_ms, kind, model, input) in "
+            "(select day_ms, kind, model, input from drift where day_ms < ? limit ?)"
+        ),
+        lambda keep: keep.scores_ms,
+    ),
 )
 
 

@@ -78,11 +78,16 @@ class FeatureSpec:
     bucket: int | None = field(default=None, repr=False)
 
     @property
-    def title(self) -> str:
-        """What messages call it."""
+    def computed(self) -> str:
+        """What is computed of the metric's window."""
         part = "" if self.bucket is None else f"[{self.bucket}]"
         which = f"={'|'.join(self.categories)}" if self.categories else ""
-        return f"{self.metric}.{self.statistic}{part}{which}"
+        return f"{self.statistic}{part}{which}{' of its usual' if self.baseline else ''}"
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{self.metric}.{self.computed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +199,10 @@ class Manifest:
         """Return what messages call a column of the features, those of the clock behind the others."""
         count = len(self.features)
         return self.features[column].title if column < count else f"clock.{self.clock[column - count]}"
+
+    def input_keys(self) -> list[tuple[str, int, str]]:
+        """Return metric, window [ms] and what is computed of it, for every feature in order."""
+        return [(feature.metric, feature.window_ms, feature.computed) for feature in self.features]
 
 
 def check(manifest: Manifest) -> None:

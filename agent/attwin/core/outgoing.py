@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 
 from attwin.core.topics import quote_id
 
+DRIFT, STORE_DAMAGED = "drift", "store-damaged"
+"""The rules of the agent's own alerts: a kind has drifted from its training; the database was set aside."""
+OWN_RULES = (DRIFT, STORE_DAMAGED)
 URGENT, REST = "urgent", "rest"
 LANES = (URGENT, REST)
 """In the order in which they leave."""
@@ -67,7 +70,7 @@ class AlertFacts:
     Attributes:
         alert: Its number in the store; the same from active to cleared.
         rule, entity, severity: What it is.
-        subject: The metric's name or ``attention``.
+        subject: The metric's name or ``attention``; what an alert of the agent's own is about.
         state: ``active`` or ``cleared``.
         value: What caused the transition.
         threshold: The level that was passed.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from attwin.core.audit import MESSAGES_REPLAYED
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
-from attwin.core.outgoing import alert_drafts, health_draft, twin_draft
+from attwin.core.outgoing import OWN_RULES, alert_drafts, health_draft, twin_draft
 from attwin.core.types import DOUBTS, RejectReason, SuppressReason, gravest_doubts
 from attwin.ports import (
     AlertChange,
@@ -35,6 +35,7 @@ from attwin.ports import (
 )
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, MOST_BATCH, Committer
+from attwin.runtime.drift import DriftWatch
 from attwin.runtime.gather import Gather
 from attwin.runtime.ingest import Counts, Ingest, Ingested
 from attwin.runtime.notices import Notices
@@ -49,6 +50,8 @@ _UPKEEP_EVERY_MS = 1_000
 _SLICE_MS = 20
 """How long a round may wait for what is done beside it."""
 _STOP_MS = 1_000
+_HEALTH_DAYS = 3
+"""Of how many days the drift is told upstream."""
 _RETAIN = 0x01
 
 log = logging.getLogger("attwin")
@@ -76,8 +79,10 @@ class Agent:
         forget_after_ms: int,
         lasting: frozenset[str],
         refill: Callable[[dict[tuple[str, str], int]], None],
+        drift: DriftWatch,
     ) -> None:
         self.twin = twin
+        self.drift = drift
         self.book = book
         self.sensors = sensors
         self.uplink = uplink
@@ -302,6 +307,7 @@ class Agent:
         current = self._round
         for made in taken.scores:
             current.scores += self.twin.note_scores(made)
+            self.drift.add(made)
         self._announce(self.book.apply(taken.transitions))
         current.scores += self._rows_at(taken)
         if self.uplink:
@@ -333,6 +339,7 @@ class Agent:
         self._ticked_ms = now
         self._next_tick_ms = now + _IDLE_MS
         self._check_clock()
+        self._judge_drift()
         number = self.twin.catalogue.series_number[: self.twin.catalogue.series_count]
         self._tell_stale(self.twin.staleness.update(number, now - self._started_ms))
         for name, link in (("broker", self.sensors), ("upstream", self.uplink)):
@@ -346,6 +353,14 @@ class Agent:
             self._round.drafts.append(health_draft(self._publisher.base, self.health()))
         if not self._committer.stalled and now >= self._care_from_ms:
             self._look_after_store(now)
+
+    def _judge_drift(self) -> None:
+        """Keep the days that are over, and say which of them are far from training."""
+        for day in self.drift.judge():
+            self._round.drift.append(day)
+            change = self.drift.announce(day, self.book)
+            if change:
+                self._announce([change])
 
     def _look_after_store(self, now: int) -> None:
         """Do what the store needs from time to time; where the disk refuses, later."""
@@ -406,6 +421,7 @@ class Agent:
         self.store.mend_times(self.clock.offset_ms, now_ms=self.clock.now_ms())
         self._mend_from_ms = None
         self._ingest.forget_receipts()
+        self.drift.forget_after(self.clock.now_ms())
         self._refill({key: facts.since_ms for key, facts in self.book.active.items()})
         self._snapshot()
 
@@ -429,6 +445,7 @@ class Agent:
             "outbox_waiting": self.store.waiting_outgoing(),
             "broker": "up" if self.sensors.is_up() else self.sensors.problem(),
             "upstream": "none" if not self.uplink else "up" if self.uplink.is_up() else self.uplink.problem(),
+            "drift": self.drift.report(_HEALTH_DAYS),
             **{f"{name}_total": count for name, count in sums.items()},
         }
 
@@ -443,7 +460,7 @@ class Agent:
             name = catalogue.entity_ids[entity]
             if self.twin.staleness.silent_for_ms(entity, now_ms) <= self._forget_after_ms or name in self._lasting:
                 continue
-            ended = [facts for facts in self.book.active.values() if facts.entity == name]
+            ended = [facts for key, facts in self.book.active.items() if key[1] == name and key[0] not in OWN_RULES]
             self._announce([self.book.end(facts, now_ms=self.clock.now_ms()) for facts in ended])
             if self.uplink:
                 self._round.drafts.append(twin_draft(self._publisher.base, name, None))
@@ -458,14 +475,19 @@ class Agent:
         # while the disk refuses it would hold what the journal does not
         if self._committer.flush():
             self.store.save_snapshot(
-                self.twin.dump(), now_ms=self.clock.now_ms(), missing_names=self.twin.missing_names
+                self.twin.dump() | self.drift.dump(),
+                now_ms=self.clock.now_ms(),
+                missing_names=self.twin.missing_names,
+                drift=self.drift.changed(),
             )
+            self.drift.note_saved()
 
     def _stop(self) -> None:
         """Finish what was read, make it durable, acknowledge it, and say goodbye."""
         while self.sensors.waiting():
             self._process()
         self._round.scores += self.twin.current_rows(self.twin.scored())
+        self._judge_drift()
         if not self._round.is_empty():
             self._committer.commit()
         with contextlib.suppress(StoreStalledError):

@@ -30,27 +30,44 @@ class AlertBook:
         entity = self._catalogue.find(entity_id)
         return -1 if entity is None else int(self._catalogue.entity_kind[entity])
 
-    def raise_own(self, rule: str, entity: str, subject: str, *, value: float, now_ms: int) -> AlertChange:
-        """Return an alert about the gateway itself; it ends at the next start that finds all well."""
+    def raise_own(
+        self,
+        rule: str,
+        entity: str,
+        subject: str,
+        *,
+        value: float,
+        now_ms: int,
+        severity: str = "critical",
+        threshold: float = 0.0,
+        since_ms: int | None = None,
+    ) -> AlertChange:
+        """Return an alert of the agent's own, about the gateway or a kind, since now unless told."""
         after = AlertFacts(
             alert=self._next,
             rule=rule,
             entity=entity,
-            severity="critical",
+            severity=severity,
             subject=subject,
             state="active",
             value=value,
-            threshold=0.0,
-            since_ms=now_ms,
+            threshold=threshold,
+            since_ms=now_ms if since_ms is None else since_ms,
             time_ms=now_ms,
         )
         self._next += 1
         self.active[rule, entity] = after
         return AlertChange(before=None, after=after)
 
-    def end(self, facts: AlertFacts, *, now_ms: int) -> AlertChange:
-        """Return the end of an alert whose rule or entity is gone."""
-        after = replace(facts, state="cleared", time_ms=now_ms)
+    def end(self, facts: AlertFacts, *, now_ms: int, value: float | None = None) -> AlertChange:
+        """Return the end of an alert that no rule ends: its rule or entity is gone, or it is of the agent's own.
+
+        Args:
+            facts: The alert.
+            now_ms: When it ends.
+            value: What ends it, where that is a value.
+        """
+        after = replace(facts, state="cleared", time_ms=now_ms, value=facts.value if value is None else value)
         self.active.pop((facts.rule, facts.entity), None)
         return AlertChange(before=facts, after=after)
 

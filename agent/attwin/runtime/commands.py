@@ -40,7 +40,7 @@ class Commands:
         return verb(request)
 
     def _status(self, _request: dict[str, object]) -> dict[str, object]:
-        return {**self._agent.health(), **self._info, "audit": self._audit()}
+        return {**self._agent.health(), "drift": self._agent.drift.report(), **self._info, "audit": self._audit()}
 
     def _audit(self) -> list[list[object]]:
         return [[*key, count] for key, count in sorted(self._agent.totals.items())]

@@ -4,7 +4,7 @@ from collections import Counter
 
 from attwin.core.outgoing import Draft, OutgoingMessage
 from attwin.core.types import ReadingBatch, Reject, joined
-from attwin.ports import AlertChange, Commit, ScoreRow
+from attwin.ports import AlertChange, Commit, DriftDay, ScoreRow
 
 
 class Round:
@@ -25,6 +25,7 @@ class Round:
         self.alerts: list[AlertChange] = []
         self.scores: list[ScoreRow] = []
         self.drafts: list[Draft] = []
+        self.drift: list[DriftDay] = []
         self.delivered: list[OutgoingMessage] = []
         self.deliveries: list[tuple[int, int]] = []
         self.unacknowledged: list[tuple[int, list[int]]] = []
@@ -32,7 +33,7 @@ class Round:
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to make durable."""
-        return not (self.counts or self.alerts or self.scores or self.drafts or self.delivered)
+        return not (self.counts or self.alerts or self.scores or self.drafts or self.drift or self.delivered)
 
     def as_commit(self, now_ms: int) -> Commit:
         """Return all of it as one commit."""
@@ -46,5 +47,6 @@ class Round:
             scores=self.scores,
             drafts=self.drafts,
             delivered=self.delivered,
+            drift=self.drift,
             now_ms=now_ms,
         )

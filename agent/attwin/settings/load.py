@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from attwin.core.errors import SettingsError
 from attwin.core.names import name_pattern
+from attwin.core.outgoing import OWN_RULES
 from attwin.core.pseudonyms import LEAST_KEY_BYTES
 from attwin.core.rules import ATTENTION
 from attwin.core.topics import ID_RULE, compile_template, is_id
@@ -410,6 +411,8 @@ def _check_one_place(
 
 def _check_rule(rule: RuleSettings, where: str, settings: Settings, reader: Reader) -> None:
     _check_name(rule.name, f"{where}.name", reader)
+    if rule.name in OWN_RULES:
+        reader.report_at(f"{where}.name", f"`{rule.name}` is an alert of the agent's own; call the rule something else")
     when = rule.when
     if _check_kind(rule.kind, f"{where}.kind", settings, reader):
         kind = settings.kinds[rule.kind]

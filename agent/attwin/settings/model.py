@@ -7,7 +7,7 @@ and what ``config schema`` describes.
 from dataclasses import dataclass, field
 from typing import Literal
 
-from attwin.settings.types import DurationMs, FilePath, Secret, SizeBytes
+from attwin.settings.types import DurationMs, FilePath, LevelOrOff, Secret, SizeBytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +140,17 @@ class MetricSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriftSettings:
+    """When to alert on drift of a model's inputs or scores.
+
+    Attributes:
+        limit: How far a day's PSI may be beyond that of the days of training; off for no alert.
+    """
+
+    limit: LevelOrOff = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KindSettings:
     """What entities of one sort share.
 
@@ -147,11 +158,13 @@ class KindSettings:
         metrics: By name.
         model: A bundle; its windows and time grid are the kind's. Left out, the kind has metric rules only.
         lateness: How long a score waits for late readings; the model's own unless told.
+        drift: When to alert on drift of this kind; as for all kinds unless told.
     """
 
     metrics: dict[str, MetricSettings]
     model: FilePath = ""
     lateness: DurationMs | None = None
+    drift: DriftSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,6 +322,7 @@ class Settings:
         entities: Entities known from the start, by id; others are learned from topics.
         limits: Bounds that keep the gateway safe.
         rules: When to alert.
+        drift: When to alert on drift of a model's inputs or scores.
     """
 
     version: Literal[1]
@@ -322,3 +336,4 @@ class Settings:
     entities: dict[str, EntitySettings] = field(default_factory=dict)
     limits: LimitSettings = field(default_factory=LimitSettings)
     rules: list[RuleSettings] = field(default_factory=list)
+    drift: DriftSettings = field(default_factory=DriftSettings)

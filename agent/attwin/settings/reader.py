@@ -13,7 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from attwin.settings.types import DurationMark, FileMark, Secret, SizeMark, parse_duration, parse_size
+from attwin.settings.types import (
+    DurationMark,
+    FileMark,
+    LevelMark,
+    Secret,
+    SizeMark,
+    parse_duration,
+    parse_level,
+    parse_size,
+)
 from attwin.settings.yaml_tree import SECRET_TAG, Node, read_tree
 
 T = TypeVar("T")
@@ -88,7 +97,8 @@ class Reader:
         self.lines[where] = node.line
         origin, arguments = get_origin(kind), get_args(kind)
         if origin is Annotated:
-            return self._annotated(arguments[1], node, where)
+            is_level = isinstance(arguments[1], LevelMark)
+            return self._level(node, where) if is_level else self._annotated(arguments[1], node, where)
         if origin in (Union, types.UnionType):
             return self._value(_member(arguments, node), node, where)
         if origin is Literal:
@@ -122,6 +132,12 @@ class Reader:
         hint = "; put it in quotes" if kind is str and value is not None and not isinstance(value, dict | list) else ""
         return self._expect(node, where, expected + hint)
 
+    def _level(self, node: Node, where: str) -> Any:  # noqa: ANN401 -- a number or WRONG
+        try:
+            return parse_level(node.value)
+        except ValueError as error:
+            return self._expect(node, where, str(error))
+
     def _annotated(self, mark: object, node: Node, where: str) -> Any:  # noqa: ANN401 -- a value of the marked type
         if isinstance(mark, FileMark):
             if not isinstance(node.value, str):
@@ -135,7 +151,7 @@ class Reader:
         try:
             return parse(node.value)
         except ValueError as error:
-            return self._refuse(node.line, where, str(error))
+            return self._expect(node, where, str(error))
 
     def _literal(self, allowed: tuple[object, ...], node: Node, where: str) -> Any:  # noqa: ANN401 -- one of the allowed
         # 3.1 and 5 are numbers to YAML where the setting is the text "5"

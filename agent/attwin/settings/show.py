@@ -2,13 +2,14 @@
 
 import dataclasses
 import inspect
+import math
 import re
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from attwin.settings.model import Settings
 from attwin.settings.reader import key_of
-from attwin.settings.types import DurationMark, Secret, SizeMark, format_duration, format_size
+from attwin.settings.types import OFF, DurationMark, LevelMark, Secret, SizeMark, format_duration, format_size
 
 _ATTRIBUTE = re.compile(r"^    (\w+): (.+)$")
 
@@ -31,6 +32,8 @@ def _plain(kind: Any, value: Any) -> object:  # noqa: ANN401, PLR0911 -- a type 
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated and isinstance(arguments[1], DurationMark):
         return format_duration(value) if value else 0
+    if origin is Annotated and isinstance(arguments[1], LevelMark):
+        return OFF if value == math.inf else value
     if origin is Annotated and isinstance(arguments[1], SizeMark):
         return format_size(value) if value else 0
     if origin in (Union, types.UnionType):
@@ -54,6 +57,8 @@ def _schema(kind: Any) -> dict[str, object]:  # noqa: ANN401, PLR0911 -- a type;
             return {"anyOf": [{"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"}, {"const": 0}]}
         if isinstance(arguments[1], SizeMark):
             return {"anyOf": [{"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(B|KB|MB|GB|TB)$"}, {"const": 0}]}
+        if isinstance(arguments[1], LevelMark):
+            return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": OFF}]}
         return {"type": "string"}
     if origin in (Union, types.UnionType):
         return _schema(next(a for a in arguments if a is not type(None)))

@@ -1,10 +1,12 @@
 """What a setting can be, beside plain text and numbers."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+OFF = "off"
 _MOST_MS = 36_525 * 86_400_000
 _UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(B|KB|MB|GB|TB)")
@@ -14,6 +16,11 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 @dataclass(frozen=True, slots=True)
 class DurationMark:
     """Marks an int of milliseconds that is written ``90s``, ``5m``, ``7d``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelMark:
+    """Marks a number above 0 that may also be ``off``, which is infinity: nothing reaches it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,7 @@ class SizeMark:
 
 DurationMs = Annotated[int, DurationMark()]
 SizeBytes = Annotated[int, SizeMark()]
+LevelOrOff = Annotated[float, LevelMark()]
 FilePath = Annotated[str, FileMark()]
 
 
@@ -60,6 +68,19 @@ def parse_duration(text: str) -> int:
     if duration_ms > _MOST_MS:
         raise ValueError(f"a duration of at most 100 years, not `{text[:20]}`")
     return round(duration_ms)
+
+
+def parse_level(value: object) -> float:
+    """Return the level of ``0.25`` or ``off``.
+
+    Raises:
+        ValueError: ``value`` is neither.
+    """
+    if value == OFF:
+        return math.inf
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"a number above 0, or {OFF}")
+    return float(value)
 
 
 def parse_size(text: str) -> int:

@@ -17,7 +17,7 @@ from attwin.adapters.wakeup import SignalWatch
 from attwin.core.catalogue import Catalogue, Kind, Metric
 from attwin.core.deliveries import LEAST_HORIZON
 from attwin.core.errors import SettingsError
-from attwin.core.outgoing import alert_drafts, base_topic
+from attwin.core.outgoing import STORE_DAMAGED, alert_drafts, base_topic
 from attwin.core.routes import Source
 from attwin.core.rules import ATTENTION, Rule
 from attwin.ports import Commit
@@ -25,6 +25,7 @@ from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.commands import Commands
 from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
+from attwin.runtime.drift import DriftKind, DriftWatch
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
 from attwin.settings.model import KindSettings, RuleSettings, Settings, StoreSettings
@@ -48,8 +49,6 @@ log = logging.getLogger("attwin")
 
 _ALERTS_WRITTEN = "alerts_written"
 _SUBSCRIBED = "subscribed"
-STORE_DAMAGED = "store-damaged"
-"""The rule of the alert that the database was set aside."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -93,7 +92,8 @@ class Daemon:
             twin = Twin(house.catalogue, house.models, house.rules, most_ahead_ms=settings.limits.ahead)
             entities = {name: entity.kind for name, entity in settings.entities.items()}
             upstream_base = base if settings.upstream else None
-            book = restore(store, twin, house.names, entities, house.rules, upstream_base, clock)
+            drift = DriftWatch(house.drift)
+            book = restore(store, twin, house.names, entities, house.rules, upstream_base, clock, drift)
             if store.salvaged is not None:
                 _tell_salvaged(store, book, upstream_base, settings.gateway.id, clock)
             alert_file = AlertFile(
@@ -130,6 +130,7 @@ class Daemon:
                 forget_after_ms=settings.limits.forget_after,
                 lasting=frozenset(settings.entities),
                 refill=lambda active: refill(store, twin, active, clock),
+                drift=drift,
             )
             self._control = ControlServer(control_path(path), Commands(self.agent, info, self.reload).answer)
             for name, value in (
@@ -204,6 +205,16 @@ class _House:
         self.catalogue = Catalogue(kinds, most_entities=settings.limits.entities)
         self.rules = [_rule(rule, self.names, kinds) for rule in settings.rules]
         self.sources = sources_of(settings)
+        self.drift = {
+            index: DriftKind(
+                name=name,
+                model=self.bundles[index][0].sha256,
+                reference=reference,
+                limit=(kind.drift or settings.drift).limit,
+            )
+            for index, (name, kind) in enumerate(settings.kinds.items())
+            if index in self.bundles and (reference := self.bundles[index][0].reference)
+        }
 
     def note_models(self, store: SqliteStore, clock: SystemClock) -> None:
         """Note the models as active."""

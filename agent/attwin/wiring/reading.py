@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from attwin.adapters.control_socket import ask, control_path
 from attwin.adapters.sqlite_checksums import is_whole, judgement
@@ -13,7 +13,9 @@ from attwin.adapters.sqlite_database import reader
 from attwin.core.audit import UPSTREAM, is_of_source
 from attwin.core.errors import AgentAwayError, DataError, SettingsError, StoreError
 from attwin.core.types import QUALITY_WORDS, Quality
+from attwin.ports import DriftDay
 from attwin.runtime.commands import MOST_REPLAYED
+from attwin.runtime.drift import SHOWN_DAYS, told_days
 
 CONTROL, GATEWAY, ZONE = "control_socket", "gateway", "zone"
 """The names under which the agent tells where it listens, what it is called, and by which clock its site lives."""
@@ -38,6 +40,15 @@ where series.entity_id = ?
 _REJECTS = """
 select id as reject, time_ms, reason, topic, detail, payload, is_whole from rejects
 where ? is null or reason = ? order by id desc limit ?
+"""
+_DRIFT = """
+with served as (select kind, sha256, row_number() over (partition by kind order by id desc) as place from models),
+    shown as (
+        select drift.*, dense_rank() over (partition by drift.kind order by day_ms desc) as place
+        from drift join served on served.kind = drift.kind and served.sha256 = drift.model and served.place = 1
+    )
+select kind, model, day_ms, is_over, scores, input, psi, usual from shown where place <= ?
+order by kind, day_ms desc, input
 """
 _ALERTS = """
 select id as alert, rule, entity, severity, subject, state, value, threshold, since_ms, time_ms, opened_ms, cleared_ms
@@ -82,8 +93,35 @@ def status_of(database: Path) -> dict[str, object]:
         waiting = connection.execute("select count(*) from outbox").fetchone()[0]
         active = connection.execute("select count(*) from alerts where state = 'active'").fetchone()[0]
         entities = connection.execute("select count(*) from entities where forgotten_ms is null").fetchone()[0]
-    stored = {"entities": entities, "alerts_active": active, "outbox_waiting": waiting}
+        rows = connection.execute(_DRIFT, (SHOWN_DAYS,)).fetchall()
+    stored = {
+        "entities": entities,
+        "alerts_active": active,
+        "outbox_waiting": waiting,
+        "drift": told_days(_drift_days(rows)),
+    }
     return {"agent": agent, **stored, **live, **sums_of(database)}
+
+
+def _drift_days(rows: Sequence[tuple[Any, ...]]) -> list[DriftDay]:
+    """Return rows of drift, which are ordered by day, as days."""
+    days = []
+    for head, same in itertools.groupby(rows, key=lambda row: row[:5]):
+        kind, model, day_ms, is_over, scores = head
+        inputs, psi, usual = zip(*(row[5:] for row in same), strict=True)
+        days.append(
+            DriftDay(
+                kind=kind,
+                model=model,
+                day_ms=day_ms,
+                is_over=bool(is_over),
+                scores=scores,
+                inputs=inputs,
+                psi=psi,
+                usual=usual,
+            )
+        )
+    return days
 
 
 def sums_of(database: Path) -> dict[str, object]:

@@ -6,11 +6,12 @@ import numpy as np
 
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.journal import Segment
-from attwin.core.outgoing import AlertFacts, alert_drafts
+from attwin.core.outgoing import DRIFT, AlertFacts, alert_drafts
 from attwin.core.rules import Rule
 from attwin.core.types import ReadingBatch
 from attwin.ports import Clock, Commit
 from attwin.runtime.alerts import AlertBook
+from attwin.runtime.drift import DriftWatch
 from attwin.runtime.twin import Twin
 
 
@@ -22,6 +23,7 @@ def restore(
     rules: Sequence[Rule],
     base: str | None,
     clock: Clock,
+    drift: DriftWatch | None = None,
 ) -> AlertBook:
     """Bring the twin to where the last commit left it, and return the alerts that are active.
 
@@ -33,8 +35,11 @@ def restore(
         rules: The configured rules.
         base: Of topics upstream, None where there is no upstream.
         clock: For what ends now.
+        drift: Empty as yet.
     """
-    _replay(store, twin, kinds, clock)
+    drift = drift or DriftWatch({})
+    judged_ms = store.drift_judged()
+    _replay(store, twin, kinds, clock, drift, judged_ms)
     for entity, kind_name in entities.items():
         kind, known = kinds.index(kind_name), twin.catalogue.find(entity)
         if known is not None and twin.catalogue.entity_kind[known] != kind:
@@ -45,7 +50,11 @@ def restore(
             twin.catalogue.add(entity, kind)
     book = AlertBook(rules, twin.catalogue, store.active_alerts(), next_alert=store.next_alert())
     kind_of = {rule.name: rule.kind for rule in rules}
-    orphans = [f for f in book.active.values() if kind_of.get(f.rule) != book.kind_of(f.entity)]
+    orphans = [
+        f
+        for f in book.active.values()
+        if (not drift.keeps(f, judged_ms) if f.rule == DRIFT else kind_of.get(f.rule) != book.kind_of(f.entity))
+    ]
     _end(orphans, store, book, base, clock.now_ms())
     twin.set_active({key: facts.since_ms for key, facts in book.active.items()})
     return book
@@ -65,16 +74,26 @@ def refill(store: SqliteStore, twin: Twin, active: Mapping[tuple[str, str], int]
     twin.set_active(active)
 
 
-def _replay(store: SqliteStore, twin: Twin, names: Sequence[str], clock: Clock) -> None:
+def _replay(
+    store: SqliteStore,
+    twin: Twin,
+    names: Sequence[str],
+    clock: Clock,
+    drift: DriftWatch,
+    judged_ms: Mapping[tuple[str, str], int],
+) -> None:
     """Bring the twin to where the last commit left it: the snapshot, then the journal's tail, without effects."""
     arrays, position = store.load_snapshot()
     store.load_entities({name: index for index, name in enumerate(names)}, arrays, now_ms=clock.now_ms())
-    if not twin.load(arrays):
+    fits = twin.load(arrays)
+    if not fits:
         position = store.recent_position(clock.now_ms())
-    _play(store, twin, position, at_start=True)
+    # counts of another position would count twice what is replayed
+    drift.load(arrays if fits else {}, judged_ms)
+    _play(store, twin, position, at_start=drift)
 
 
-def _play(store: SqliteStore, twin: Twin, position: int, *, at_start: bool = False) -> None:
+def _play(store: SqliteStore, twin: Twin, position: int, *, at_start: DriftWatch | None = None) -> None:
     count = twin.catalogue.series_count
     place_of = {int(key): place for place, key in enumerate(twin.catalogue.series_key[:count])}
     for segment in store.segments_after(position):
@@ -85,6 +104,9 @@ def _play(store: SqliteStore, twin: Twin, position: int, *, at_start: bool = Fal
             twin.hear(batch, 0)
         for made in scores:
             twin.note_scores(made)
+            # when the twin is made anew, its scores are counted already
+            if at_start:
+                at_start.add(made)
 
 
 def _as_batch(segment: Segment, place_of: dict[int, int]) -> ReadingBatch:
