@@ -101,6 +101,11 @@ def test_days_that_are_like_those_of_training_raise_nothing(agent: Agent, mosqui
     assert "stable (training days: up to " in line
 
 
+def days_told(upstream: Client) -> list[bool]:
+    """Return which of the days that the newest health message tells are not over."""
+    return [day["running"] for day in upstream.bodies("/health")[-1]["drift"]["room"]]
+
+
 @pytest.mark.tflite
 def test_a_sensor_that_shifts_is_told_once_and_cleared_by_a_day_without(
     agent: Agent, mosquitto: Mosquitto, base: str
@@ -122,6 +127,7 @@ def test_a_sensor_that_shifts_is_told_once_and_cleared_by_a_day_without(
         publish(agent, mosquitto, base, rows_of("datatraining.txt", range(6, 7))[:100])
         wait_until(lambda: not agent.rows("alerts", "list"), "the alert has ended")
         wait_until(lambda: agent.status()["outbox_waiting"] == 0, "upstream has everything")
+        wait_until(lambda: days_told(upstream)[1:2] == [False], "health tells the day that is over", 90)
         health = upstream.bodies("/health")[-1]
         # what was in flight at the kill comes again, with the same id
         events = list({event["id"]: event for event in upstream.bodies("/events")}.values())
