@@ -1,11 +1,13 @@
 """Facts about rejects that are taken again: nothing is lost, nothing is stored twice, over restarts too."""
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.ports import Messages
@@ -25,6 +27,16 @@ PLAIN = "{topic: 's/{entity}/{metric}', kind: room}"
 CO2 = "      co2: {unit: ppm}\n"
 NOISE = HEAD.replace(CO2, CO2 + "      noise: {unit: dB}\n")
 
+_OPENED: list["Home"] = []
+
+
+@pytest.fixture(autouse=True)
+def homes() -> Iterator[None]:
+    """Close what a test has opened."""
+    yield
+    while _OPENED:
+        _OPENED.pop().store.close()
+
 
 class Home:
     """An agent with a real store, which can be restarted with another configuration."""
@@ -35,6 +47,7 @@ class Home:
         self.sensors = FakeSensors()
         self._folder = folder
         self._start(source, head)
+        _OPENED.append(self)
 
     def _start(self, source: str, head: str) -> None:
         self.source = Source(self._folder, source, head=head)
