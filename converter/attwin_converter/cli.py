@@ -3,22 +3,31 @@
 import dataclasses
 import importlib.util
 import json
+import os
+import shutil
 import sys
+import tempfile
+import webbrowser
 from pathlib import Path
-from typing import Self
 
 import click
 
 import attwin
 from attwin.core.errors import DataError
-from attwin.core.manifest import Figures
+from attwin.core.manifest import CARD
 from attwin.wiring.command_line import EXIT_FAILED, run_command
-from attwin.wiring.models import bundle_path
+from attwin.wiring.models import bundle_path, read_bundle
+from attwin_converter.contract import load_contract
+from attwin_converter.dask_executor import DaskExecutor
 from attwin_converter.dataset import load_dataset
 from attwin_converter.evaluate import evaluate
 from attwin_converter.findings import Severity, inspect_files, summary_of
-from attwin_converter.train import Progress as Listener
-from attwin_converter.train import train
+from attwin_converter.importing import import_model
+from attwin_converter.local_executor import LocalExecutor
+from attwin_converter.printing import Bars, print_figures, print_proof, print_trained
+from attwin_converter.progress import Progress
+from attwin_converter.runtimes import runtimes
+from attwin_converter.train import Means, train_model
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,27 +39,100 @@ def cli() -> None:
 @cli.command("train")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The bundle to write.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default="one a processor",
+    help="How many processes fit candidates at a time.",
+)
+@click.option("--scheduler", help="A Dask scheduler whose workers fit candidates, such as tcp://10.0.0.5:8786.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="PATH",
+    help="Another Python that has attwin and another TFLite runtime, to check the exported file in too.",
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where fits are kept, so that the same command goes on after an interruption. OUT.work, which goes when the "
+    "bundle is written, unless told.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
-def train_command(dataset: Path, out: Path, *, as_json: bool) -> None:
-    """Train the model of DATASET, a YAML description, and write its bundle."""
+def train_command(
+    dataset: Path,
+    out: Path,
+    workers: int,
+    scheduler: str | None,
+    pythons: tuple[str, ...],
+    work: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Find the best model of DATASET, a YAML description, that a gateway can afford, and write its bundle.
+
+    Several families of models are cross-validated; the test rows are for the figures alone.
+    """
     settings = load_dataset(dataset)
-    missing = [name for name in ("tensorflow", "keras", "rich") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise DataError(f"training needs {', '.join(missing)}: pip install 'attwin[converter]'")
-    if not out.absolute().parent.is_dir():
-        raise DataError(f"--out: no folder {out.absolute().parent}")
-    with _Bars() as bars:
-        trained = train(settings, out, Listener(stage=bars.stage, step=bars.step))
+    _demand_packages("tensorflow", "keras", "rich", *(["distributed"] if scheduler else []))
+    _demand_folder(out)
+    folder = work or out.with_name(out.name + ".work")
+    executor = DaskExecutor(scheduler) if scheduler else LocalExecutor(workers)
+    with Bars() as bars:
+        means = Means(
+            executor=executor,
+            work=folder,
+            runtimes=runtimes(pythons),
+            progress=Progress(stage=bars.stage, step=bars.step),
+        )
+        trained = train_model(settings, out, means)
+    if not work:
+        shutil.rmtree(folder, ignore_errors=True)
     if as_json:
         click.echo(json.dumps({"bundle": str(out), **dataclasses.asdict(trained)}))
         return
-    click.echo(
-        f"{trained.train_rows} rows trained on, {trained.after.rows} held out, {trained.model_bytes} bytes of model"
-    )
-    _print_figures("Keras", trained.before)
-    _print_figures(f"int8 in {trained.runtime}", trained.after)
-    click.echo(f"largest difference of a score: {trained.worst:.4f}")
-    click.echo(f"Wrote {out}.")
+    print_trained(trained)
+    click.echo(f"Wrote {out}. `attwin-convert report {out}` shows its card.")
+
+
+@cli.command("import")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--contract",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A YAML file that names the model's inputs in order, and a data set that proves it.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The bundle to write.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="PATH",
+    help="Another Python that has attwin and another TFLite runtime, to check the file in too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
+def import_command(model: Path, contract: Path, out: Path, pythons: tuple[str, ...], *, as_json: bool) -> None:
+    """Check MODEL, a .keras or .tflite file that was trained elsewhere, and write its bundle.
+
+    A .keras file is converted and compared with what Keras computes; a .tflite file is taken as it is. The test rows of
+    the contract's data set prove either in every runtime.
+    """
+    agreed = load_contract(contract)
+    _demand_packages("tensorflow", "keras", "rich")
+    _demand_folder(out)
+    with Bars() as bars:
+        progress = Progress(stage=bars.stage, step=bars.step)
+        imported = import_model(model, agreed, out, runtimes(pythons), progress)
+    if as_json:
+        click.echo(json.dumps({"bundle": str(out), **dataclasses.asdict(imported)}))
+        return
+    print_proof(imported.manifest)
+    for warning in imported.warnings:
+        click.echo(warning)
+    click.echo(f"Wrote {out}, {imported.model_bytes} bytes of model. `attwin-convert report {out}` shows its card.")
 
 
 @cli.command("evaluate")
@@ -58,12 +140,35 @@ def train_command(dataset: Path, out: Path, *, as_json: bool) -> None:
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def evaluate_command(bundle: str, dataset: Path, *, as_json: bool) -> None:
-    """Score the test rows of DATASET with the exported int8 file of BUNDLE in the runtime, and print its figures."""
+    """Score the test rows of DATASET with the exported file of BUNDLE in the runtime, and print its figures."""
     figures, runtime = evaluate(bundle_path(bundle), load_dataset(dataset))
     if as_json:
         click.echo(json.dumps({"runtime": runtime, **dataclasses.asdict(figures)}))
     else:
-        _print_figures(f"int8 in {runtime}", figures)
+        print_figures(runtime, figures)
+
+
+@cli.command("report")
+@click.argument("bundle")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it; else a temporary file."
+)
+@click.option("--open/--no-open", "is_opened", default=True, help="Whether to show it in a browser.  [default: open]")
+def report_command(bundle: str, out: Path | None, *, is_opened: bool) -> None:
+    """Show the card of BUNDLE: its data, candidates, figures, charts, and what it must not be used for."""
+    path = bundle_path(bundle)
+    card = read_bundle(path).card
+    if not card:
+        raise DataError(f"{path} has no card; `attwin-convert train` and `import` put one in")
+    if out is None:
+        out = Path(tempfile.mkdtemp(prefix="attwin-card-")) / CARD
+    try:
+        out.write_text(card, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"--out: {out} cannot be written: {error.strerror}") from error
+    click.echo(f"{out}")
+    if is_opened and not webbrowser.open(out.absolute().as_uri()):
+        click.echo("There is no browser here; open the file in one.", err=True)
 
 
 @cli.command("inspect")
@@ -95,55 +200,16 @@ def main() -> None:
     run_command(cli, "attwin-convert")
 
 
-def _print_figures(what: str, figures: Figures) -> None:
-    right = round(figures.accuracy * figures.rows)
-    area = "none (one class)" if figures.auc is None else f"{figures.auc:.4f}"
-    click.echo(
-        f"{what}: accuracy {figures.accuracy:.4f} ({right} of {figures.rows}), "
-        f"Brier (MSE) {figures.brier:.4f}, AUC {area}"
-    )
+def _demand_folder(out: Path) -> None:
+    if not out.absolute().parent.is_dir():
+        raise DataError(f"--out: no folder {out.absolute().parent}")
 
 
-class _Bars:
-    """One progress bar a stage on a terminal; one line a stage elsewhere."""
-
-    def __init__(self) -> None:
-        from rich.console import Console  # noqa: PLC0415 -- an extra, whose absence `train` tells first
-        from rich.progress import (  # noqa: PLC0415 -- the same
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
-        self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[said]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def stage(self, name: str, steps: int) -> None:
-        """Begin a stage."""
-        self._task = self._progress.add_task(name, total=steps, said="")
-        if not self._console.is_terminal:
-            click.echo(f"{name} ...", err=True)
-
-    def step(self, said: str) -> None:
-        """Note a step of the stage."""
-        self._progress.update(self._task, advance=1, said=said)
+def _demand_packages(*names: str) -> None:
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        extra = "cluster" if missing == ["distributed"] else "converter"
+        raise DataError(f"this needs {', '.join(missing)}: pip install 'attwin[{extra}]'")
 
 
 if __name__ == "__main__":

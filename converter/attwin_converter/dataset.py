@@ -164,31 +164,61 @@ class FeatureSettings:
     Attributes:
         windows: One or two windows.
         statistics: Which statistics of each window.
+        baseline: The time in which an entity's running baseline forgets. Keep it well above the longest state that
+            matters: what has lasted is usual.
     """
 
-    windows: list[DurationMs] = field(default_factory=lambda: [120_000, 600_000])
+    windows: list[DurationMs] = field(default_factory=lambda: [300_000, 1_800_000])
     statistics: list[Literal["mean", "std", "min", "max", "last", "count", "slope"]] = field(
-        default_factory=lambda: ["last", "mean"]
+        default_factory=lambda: ["last", "mean", "slope"]
     )
+    baseline: DurationMs = 864_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """How the model is trained.
+    """How models are trained and compared.
 
     Attributes:
-        epochs: Passes over the training rows.
+        families: Which families to try; all unless told.
+        folds: Of cross-validation, at most.
+        seeds: How many networks are averaged in one model, where the budget allows it.
+        epochs: Passes over the training rows at most; networks stop earlier when rows kept back gain no more.
         batch: Rows a step.
-        drop: Share of metrics that are dropped at random, so that masks mean something.
+        drop: How much rows with metrics dropped at random count, beside whole ones.
+        class_weight: Whether rows of the rarer label count more; the scores are probabilities all the same.
         seed: Of everything that is drawn.
-        tolerance: Largest acceptable loss of accuracy by int8.
+        precision: How the exported file holds its weights.
+        tolerance: Largest acceptable loss of accuracy, and of mean squared error, by the exported file.
     """
 
-    epochs: int = 30
-    batch: int = 64
-    drop: float = 0.15
+    families: list[Literal["logistic", "dense", "wide", "distilled", "convolution", "gru", "transformer"]] = field(
+        default_factory=list
+    )
+    folds: int = 8
+    seeds: int = 3
+    epochs: int = 40
+    batch: int = 128
+    drop: float = 0.1
+    class_weight: Literal["none", "balanced"] = "none"
     seed: int = 1
+    precision: Literal["int8", "float16", "dynamic"] = "int8"
     tolerance: float = 0.002
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """What a gateway can afford, measured on the exported file in the runtimes of the workstation.
+
+    Attributes:
+        file_kb: The size of the file [KiB].
+        latency_us: The time of a row in a batch of 64 [us]. A gateway may take five times as long.
+        memory_kb: What loading the model adds to a process [KiB].
+    """
+
+    file_kb: int = 1_024
+    latency_us: float = 50.0
+    memory_kb: int = 8_192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +240,8 @@ class DatasetSettings:
         task: Whether the label is 0 or 1, or anything between; ``auto`` takes what the values say.
         split: How train and test are kept apart.
         features: What is computed of every metric.
-        training: How the model is trained.
+        training: How models are trained and compared.
+        budget: What a gateway can afford.
         score_every: The grid of event time on which scores lie.
         lateness: How long a score waits for late readings.
     """
@@ -230,6 +261,7 @@ class DatasetSettings:
     entity_column: str = ""
     features: FeatureSettings = field(default_factory=FeatureSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     score_every: DurationMs = 1_000
     lateness: DurationMs = 2_000
 
@@ -322,16 +354,25 @@ def _check(settings: DatasetSettings, reader: Reader) -> None:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         reader.report_at("time.zone", f"`{settings.time.zone}` is no IANA time zone such as Europe/Berlin")
     _check_features(settings, reader)
-    training = settings.training
-    for name, right in (
-        ("epochs", training.epochs >= 1),
-        ("batch", training.batch >= 1),
-        ("drop", 0 <= training.drop < 1),
-        ("tolerance", training.tolerance >= 0),
-    ):
-        if not right:
-            reader.report_at(f"training.{name}", f"out of range: {getattr(training, name)}")
+    for name, value in out_of_range(settings.training, settings.budget):
+        reader.report_at(name, f"out of range: {value}")
     _check_split(settings, reader)
+
+
+def out_of_range(training: TrainingSettings, budget: BudgetSettings) -> list[tuple[str, float]]:
+    """Return the place and the value of every number that means nothing."""
+    numbers: list[tuple[str, float, bool]] = [
+        ("training.folds", training.folds, training.folds >= 2),  # noqa: PLR2004 -- one to train on, one to validate on
+        ("training.seeds", training.seeds, training.seeds >= 1),
+        ("training.epochs", training.epochs, training.epochs >= 1),
+        ("training.batch", training.batch, training.batch >= 1),
+        ("training.drop", training.drop, 0 <= training.drop <= 1),
+        ("training.tolerance", training.tolerance, training.tolerance >= 0),
+        ("budget.file_kb", budget.file_kb, budget.file_kb >= 1),
+        ("budget.latency_us", budget.latency_us, budget.latency_us > 0),
+        ("budget.memory_kb", budget.memory_kb, budget.memory_kb >= 1),
+    ]
+    return [(name, value) for name, value, right in numbers if not right]
 
 
 def _check_rows(settings: DatasetSettings, reader: Reader) -> None:

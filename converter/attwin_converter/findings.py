@@ -78,6 +78,19 @@ def inspect_files(settings: DatasetSettings) -> tuple[Dataset | None, list[Findi
     return dataset, inspect(dataset)
 
 
+def demand_sound(dataset: Dataset) -> list[Finding]:
+    """Return what was found in a data set that can be learned from and tested on.
+
+    Raises:
+        DataError: There is an error among it.
+    """
+    findings = inspect(dataset)
+    for finding in findings:
+        if finding.severity == Severity.ERROR:
+            raise DataError(f"{finding.where}: {finding.what}. {finding.advice}".rstrip())
+    return findings
+
+
 def inspect(dataset: Dataset) -> list[Finding]:
     """Return what was found, errors first, in the order of the checks."""
     found = [

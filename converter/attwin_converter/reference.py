@@ -22,15 +22,12 @@ def reference_of(
 
     Args:
         manifest: The model's inputs.
-        features: The raw inputs, those of the clock last. Shape (N, F + C).
+        features: The inputs before any baseline, which would hide drift; those of the clock last. Shape (N, F + C).
         scores: What the model makes of them. Shape (N,).
         time_ms: When they were. Shape (N,).
     """
     histograms = []
     for feature, column in zip(manifest.features, features[:, : len(manifest.features)].T, strict=True):
-        if feature.baseline:
-            # what is measured against the usual does not show that the usual has moved
-            continue
         known = column[~np.isnan(column)]
         edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)).astype(np.float32))
         counts, _ = np.histogram(known, edges if len(edges) > 1 else [edges[0] - 0.5, edges[0] + 0.5])
@@ -38,7 +35,7 @@ def reference_of(
             HistogramSpec(
                 metric=feature.metric,
                 window_ms=feature.window_ms,
-                statistic=feature.computed,
+                statistic=feature.measured,
                 edges=edges.tolist(),
                 counts=counts.tolist(),
                 missing=int(np.isnan(column).sum()),

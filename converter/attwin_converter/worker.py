@@ -12,8 +12,20 @@ from pathlib import Path
 from typing import IO
 
 from attwin.core.errors import AttwinError
+from attwin_converter.examining import ModelError
+from attwin_converter.keras_worker import REFUSED
 
 _MOST_SHOWN = 12
+_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "KERAS_BACKEND": "tensorflow",
+    # several run beside each other, and none is large enough to gain by more
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 
 
 class WorkerError(AttwinError):
@@ -30,16 +42,17 @@ def run_worker(
     """Run one step in a child process.
 
     Args:
-        step: ``train`` or ``convert``.
+        step: One of ``keras_worker.STEPS``.
         folder: Where its arrays are and its results go.
         seconds: How long it may take.
         on_report: Told what the step reports as it goes.
 
     Raises:
         WorkerError: It failed, crashed or took too long; it says which, and the end of what it said.
+        ModelError: The step refused the model.
     """
     command = [sys.executable, "-m", "attwin_converter.keras_worker", step, str(folder)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = {**os.environ, **_ENVIRONMENT}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         code, expired = _run(command, environment, said, seconds, on_report)
         said.seek(0)
@@ -47,9 +60,11 @@ def run_worker(
     if expired:
         raise WorkerError(f"{step} took more than {seconds:g} s and was ended")
     if code < 0:
-        raise WorkerError(f"{step} crashed with {signal.Signals(-code).name}; nothing was written\n{tail}")
+        raise WorkerError(f"{step} crashed with {signal.Signals(-code).name}\n{tail}")
+    if code == REFUSED:
+        raise ModelError(tail.rpartition("\n")[2])
     if code > 0:
-        raise WorkerError(f"{step} failed; nothing was written\n{tail}")
+        raise WorkerError(f"{step} failed\n{tail}")
 
 
 def _run(

@@ -330,4 +330,6 @@ def test_model_show_says_what_a_bundle_promises() -> None:
     manifest = json.loads(attwin("model", "show", "builtin:occupancy", "--json").stdout)
 
     assert "somebody is in the room" in text
+    accuracy = manifest["after"]["accuracy"]
+    assert f"accuracy {accuracy:.4f} ({round(accuracy * 2665):,} of 2,665)" in text
     assert (manifest["format"], manifest["kind"]) == (1, "room")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from attwin.core.errors import DataError
 from attwin.wiring.offline import Wide
-from attwin_converter.dataset import DatasetSettings, LabelSettings, Part, SplitSettings, load_dataset
+from attwin_converter.dataset import DatasetSettings, FeatureSettings, LabelSettings, Part, SplitSettings, load_dataset
 from attwin_converter.folds import folds
 from attwin_converter.parts import read_parts
 
@@ -50,8 +50,8 @@ def test_every_row_is_validated_once_in_a_block_of_time() -> None:
         assert 0 < train.label[validation].mean() < 1
         times, block = train.wide.time_ms[trained], train.wide.time_ms[validation]
         assert len(trained) > 6000
-        # five minutes of window and two seconds of lateness
-        assert np.abs(times[:, None] - block[[0, -1]]).min() > 302_000
+        # half an hour of window and two seconds of lateness
+        assert np.abs(times[:, None] - block[[0, -1]]).min() > 1_802_000
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,8 @@ def test_every_row_is_validated_once_in_a_block_of_time() -> None:
 )
 def test_the_embargo_is_cut_out_on_both_sides(embargo_ms: int | None, trained: int) -> None:
     """The first block has one side; the default is the longest window, ten minutes here, and the lateness."""
-    settings = replace(SETTINGS, split=SplitSettings(by="file", embargo=embargo_ms))
+    ten_minutes = FeatureSettings(windows=[600_000])
+    settings = replace(SETTINGS, features=ten_minutes, split=SplitSettings(by="file", embargo=embargo_ms))
 
     found = folds(a_part("01" * 20), settings, 4)
 

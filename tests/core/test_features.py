@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from attwin.core.features import Feature, Statistic, Usual, compute
+from attwin.core.features import Feature, Statistic, Usual, compute, relative
 from attwin.core.windows import BUCKETS, Windows
 from support.builders import T0_MS
 
@@ -311,8 +311,9 @@ def looked(features: list[Feature], readings: list[tuple[int, float]], usual: Us
     for bucket, value in readings:
         windows.apply(np.zeros(1, np.int32), np.array([start_ms + bucket * BUCKET_MS]), np.array([value]), [WINDOW_MS])
     at_ms = np.array([start_ms + (BUCKETS - 1) * BUCKET_MS], np.int64)
-    found = compute(windows, features, [WINDOW_MS], np.zeros((1, 1), np.int32), at_ms, usual)
-    return [float(value) for value in found[0]]
+    raw = compute(windows, features, [WINDOW_MS], np.zeros((1, 1), np.int32), at_ms)
+    found = raw if usual is None else relative(raw, features, usual)
+    return found[0].astype(np.float32).tolist()
 
 
 def test_a_bucket_has_the_mean_of_its_own_readings() -> None:
@@ -349,11 +350,11 @@ def test_a_level_is_measured_from_what_is_usual_and_a_deviation_by_its_scale_alo
     usual = (np.array([[10.0]]), np.array([[4.0]]))
     statistics = [Statistic.MEAN, Statistic.MIN, Statistic.MAX, Statistic.LAST, Statistic.STD, Statistic.SLOPE]
     plain = [Feature(metric=0, tier=0, statistic=s) for s in statistics]
-    relative = [replace(feature, is_relative=True) for feature in plain]
+    measured = [replace(feature, is_relative=True) for feature in plain]
     bucket = Feature(metric=0, tier=0, statistic=Statistic.MEAN, bucket=0, is_relative=True)
     readings = [(0, 12.0), (5, 18.0), (11, 15.0)]
 
-    as_is, found = looked(plain, readings), looked([*relative, bucket], readings, usual)
+    as_is, found = looked(plain, readings), looked([*measured, bucket], readings, usual)
 
     away = [(x - 10) / 4 for x in as_is[:4]] + [x / 4 for x in as_is[4:]] + [0.5]
     assert found == pytest.approx(away)

@@ -133,6 +133,9 @@ def on_metric(place: int, **changes: object) -> Manifest:
         pytest.param(
             dataclasses.replace(a_full_manifest(), baseline_prior_ms=0), "count for 0 ms", id="population that is none"
         ),
+        pytest.param(
+            dataclasses.replace(a_full_manifest(), baseline_hold_ms=0), "readings count for 0 ms", id="no hold"
+        ),
     ],
 )
 def test_a_feature_that_cannot_be_computed_is_refused(manifest: Manifest, message: str) -> None:

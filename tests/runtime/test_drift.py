@@ -38,6 +38,7 @@ def made(rows: Sequence[Row]) -> Scores:
         score=np.where(np.array(value) % 2 < 1, 0.2, 0.8).astype(np.float32),
         missing=np.zeros((len(rows), 2), np.bool_),
         features=features,
+        raw=features,
     )
 
 

@@ -334,6 +334,7 @@ def on_manifest(**changes: object) -> Callable[[Manifest], Manifest]:
         pytest.param(on_feature(0, baseline="running"), "temperature.last", id="a baseline"),
         pytest.param(on_manifest(baseline_ms=7 * HOUR_MS), "temperature.last", id="another time constant"),
         pytest.param(on_manifest(baseline_prior_ms=90_000), "temperature.last", id="another prior"),
+        pytest.param(on_manifest(baseline_hold_ms=1_000), "temperature.last", id="another hold"),
         pytest.param(on_temperature(mean=21.0), "temperature.last", id="another population mean"),
         pytest.param(on_temperature(scale=6.0), "temperature.last", id="another population scale"),
         pytest.param(on_manifest(zone="Europe/London"), "clock.hour_sin", id="another zone"),

@@ -13,7 +13,7 @@ from support.fakes import MeanScorer
 def bound(*categories: str) -> None:
     """Bind a model that knows new, other and returning to a kind with the given categories."""
     metrics = {"temperature": MetricSettings(), "visitor": MetricSettings(categories=list(categories))}
-    bundle = Bundle(manifest=a_full_manifest(), model=b"", golden={}, reference=None, sha256="")
+    bundle = Bundle(manifest=a_full_manifest(), model=b"", golden={}, reference=None, card="", sha256="")
     bind(bundle, MeanScorer(), metrics_of(KindSettings(metrics=metrics)), "room")
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from attwin.adapters.arrays import unpack_arrays
 from attwin.core.drift import Reference, ReferenceSpec
 from attwin.core.errors import BundleError, BundleMismatchError
-from attwin.core.manifest import GOLDEN, MANIFEST, MODEL, REFERENCE, FileSpec, Manifest, check
+from attwin.core.manifest import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE, FileSpec, Manifest, check
 
 _MOST_BYTES = 64 * 1024 * 1024
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
@@ -32,6 +32,7 @@ class Bundle:
         model: The bytes of the .tflite file.
         golden: Raw readings with the features and scores that they must give.
         reference: Histograms of the training rows; None where the bundle has none.
+        card: The page for people; empty where the bundle has none.
         sha256: Of the whole file.
     """
 
@@ -39,6 +40,7 @@ class Bundle:
     model: bytes
     golden: Mapping[str, NDArray[np.generic]]
     reference: Reference | None
+    card: str
     sha256: str
 
 
@@ -68,13 +70,16 @@ def read_bundle(path: Path) -> Bundle:
         model=members[MODEL],
         golden=golden,
         reference=reference,
+        card=members.get(CARD, b"").decode(errors="replace"),
         sha256=hashlib.sha256(raw).hexdigest(),
     )
 
 
-def write_bundle(path: Path, manifest: Manifest, *, model: bytes, golden: bytes, reference: bytes) -> None:
+def write_bundle(
+    path: Path, manifest: Manifest, *, model: bytes, golden: bytes, reference: bytes, card: bytes = b""
+) -> None:
     """Write a bundle whose manifest gets size and hash of each file. The same input gives the same bytes."""
-    files = {MODEL: model, GOLDEN: golden, REFERENCE: reference}
+    files = {MODEL: model, GOLDEN: golden, REFERENCE: reference} | ({CARD: card} if card else {})
     manifest = dataclasses.replace(manifest, files={name: file_spec(body) for name, body in files.items()})
     check(manifest)
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
@@ -97,7 +102,7 @@ def _members(raw: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             entries = archive.infolist()
             names = [entry.filename for entry in entries]
-            wrong = [n for n in names if n not in (MANIFEST, MODEL, GOLDEN, REFERENCE)]
+            wrong = [n for n in names if n not in (MANIFEST, MODEL, GOLDEN, REFERENCE, CARD)]
             if wrong or len(set(names)) != len(names):
                 raise BundleError(f"a zip with {', '.join(sorted(wrong or names))[:200]}; not an attwin bundle")
             if any(e.compress_type != zipfile.ZIP_STORED or e.file_size > len(raw) for e in entries):

@@ -1,9 +1,8 @@
 """What every TFLite runtime says about a model."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from attwin.core.quantise import Quantisation
@@ -11,11 +10,11 @@ from attwin.core.quantise import Quantisation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """A model's input or output."""
+    """A model's input or output; ``quantisation`` is None where ``dtype`` is not int8."""
 
     shape: tuple[int, ...]
     dtype: str
-    quantisation: Quantisation
+    quantisation: Quantisation | None
 
 
 class Engine(Protocol):
@@ -24,6 +23,6 @@ class Engine(Protocol):
     input: Tensor
     output: Tensor
 
-    def run(self, rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    def run(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the output rows of a batch; how many rows it has may differ from call to call."""
         ...

@@ -1,4 +1,4 @@
-"""TFLite runtimes: found by running a small model, not by importing; and the int8 scorer.
+"""TFLite runtimes: found by running a small model, not by importing; and the scorer.
 
 A runtime may import well and fail at its first model (tflite-runtime 2.14 with numpy 2), so each candidate has to
 compute a known answer before it is chosen.
@@ -41,12 +41,12 @@ class InterpreterEngine:
         self.input = _tensor(interpreter.get_input_details())
         self.output = _tensor(interpreter.get_output_details())
 
-    def run(self, rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    def run(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the output rows of a batch."""
         interpreter, given, made = self._interpreter(len(rows))
         interpreter.set_tensor(given, rows)
         interpreter.invoke()
-        result: NDArray[np.int8] = interpreter.get_tensor(made)
+        result: NDArray[Any] = interpreter.get_tensor(made)
         return result
 
     def _interpreter(self, batch: int) -> tuple[Any, int, int]:
@@ -62,7 +62,7 @@ class InterpreterEngine:
 
 
 class TfliteScorer:
-    """Implements ``ports.Scorer`` for a full-int8 model with one output."""
+    """Implements ``ports.Scorer`` for a model with one output, int8 throughout or float32 at both ends."""
 
     def __init__(self, engine: Engine, runtime: str, *, inputs: int) -> None:
         """Bind an engine.
@@ -71,8 +71,10 @@ class TfliteScorer:
             BundleError: The model is not what a scorer can run.
         """
         given, made = engine.input, engine.output
-        if given.dtype != "int8" or made.dtype != "int8":
-            raise BundleError(f"a model of {given.dtype} to {made.dtype}; this agent runs int8 to int8")
+        if (given.dtype, made.dtype) not in (("int8", "int8"), ("float32", "float32")):
+            raise BundleError(
+                f"a model of {given.dtype} to {made.dtype}; this agent runs int8 to int8 and float32 to float32"
+            )
         if given.shape[1:] != (inputs,) or made.shape[1:] != (1,):
             raise BundleError(
                 f"a model of {given.shape[1:]} inputs and {made.shape[1:]} outputs; "
@@ -82,14 +84,22 @@ class TfliteScorer:
         self._engine = engine
 
     @property
-    def quantisation(self) -> tuple[Quantisation, Quantisation]:
-        """Return how input and output are stored."""
+    def quantisation(self) -> tuple[Quantisation | None, Quantisation | None]:
+        """Return how input and output are stored; None for float32."""
         return self._engine.input.quantisation, self._engine.output.quantisation
 
     def score(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return one score in [0, 1] for each row of standardised inputs."""
-        rows = self._engine.input.quantisation.quantise(inputs)
-        made = np.empty(len(rows), np.int8)
+        return np.clip(self.outputs(inputs), 0.0, 1.0)
+
+    def outputs(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the model makes of each row, which is outside of [0, 1] where it was not made to score."""
+        given, made = self.quantisation
+        stored = self._run(given.quantise(inputs) if given else inputs)
+        return made.restore(stored) if made else stored
+
+    def _run(self, rows: NDArray[Any]) -> NDArray[Any]:
+        made = np.empty(len(rows), rows.dtype)
         start = 0
         while start < len(rows):
             left = len(rows) - start
@@ -99,11 +109,11 @@ class TfliteScorer:
             padded = (
                 part
                 if len(part) == batch
-                else np.concatenate([part, np.zeros((batch - len(part), rows.shape[1]), np.int8)])
+                else np.concatenate([part, np.zeros((batch - len(part), rows.shape[1]), rows.dtype)])
             )
             made[start : start + len(part)] = self._engine.run(padded)[: len(part), 0]
             start += len(part)
-        return np.clip(self._engine.output.quantisation.restore(made), 0.0, 1.0)
+        return made
 
 
 def load_engine(model: bytes, wanted: str = "") -> tuple[Engine, str]:
@@ -172,10 +182,11 @@ def _engine(name: str, model: bytes) -> Engine:
 def _tensor(details: list[dict[str, Any]]) -> Tensor:
     only = details[0]
     scale, zero_point = only["quantization"]
+    dtype = np.dtype(only["dtype"]).name
     return Tensor(
         shape=tuple(only["shape"].tolist()),
-        dtype=np.dtype(only["dtype"]).name,
-        quantisation=Quantisation(scale=float(scale), zero_point=int(zero_point)),
+        dtype=dtype,
+        quantisation=Quantisation(scale=float(scale), zero_point=int(zero_point)) if dtype == "int8" else None,
     )
 
 

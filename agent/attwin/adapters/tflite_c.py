@@ -5,6 +5,7 @@ import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ class CLibraryEngine:
         self.input = self._describe(self._c.TfLiteInterpreterGetInputTensor)
         self.output = self._describe(self._c.TfLiteInterpreterGetOutputTensor)
 
-    def run(self, rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    def run(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the output rows of a batch."""
         if len(rows) != self._batch:
             self._resize(len(rows))
@@ -93,7 +94,7 @@ class CLibraryEngine:
         size = ctypes.c_size_t(rows.nbytes)
         self._demand(self._c.TfLiteTensorCopyFromBuffer(given, rows.ctypes.data_as(ctypes.c_void_p), size), "input")
         self._demand(self._c.TfLiteInterpreterInvoke(self._interpreter), "invoke")
-        made = np.empty((len(rows), *self.output.shape[1:]), np.int8)
+        made = np.empty((len(rows), *self.output.shape[1:]), np.dtype(self.output.dtype))
         result = self._tensor(self._c.TfLiteInterpreterGetOutputTensor)
         size = ctypes.c_size_t(made.nbytes)
         self._demand(self._c.TfLiteTensorCopyToBuffer(result, made.ctypes.data_as(ctypes.c_void_p), size), "output")
@@ -118,10 +119,12 @@ class CLibraryEngine:
         tensor = self._tensor(getter)
         count = self._c.TfLiteTensorNumDims(tensor)
         params = self._c.TfLiteTensorQuantizationParams(tensor)
+        dtype = _TYPES.get(self._c.TfLiteTensorType(tensor), "another type")
+        scale, zero_point = float(params.scale), int(params.zero_point)
         return Tensor(
             shape=tuple(self._c.TfLiteTensorDim(tensor, ctypes.c_int32(i)) for i in range(count)),
-            dtype=_TYPES.get(self._c.TfLiteTensorType(tensor), "another type"),
-            quantisation=Quantisation(scale=float(params.scale), zero_point=int(params.zero_point)),
+            dtype=dtype,
+            quantisation=Quantisation(scale=scale, zero_point=zero_point) if dtype == "int8" else None,
         )
 
     @staticmethod

@@ -5,7 +5,8 @@ import dataclasses
 import click
 
 from attwin.cli.options import json_option, print_facts
-from attwin.wiring.models import bundle_path, load_manifest, verify_here
+from attwin.core.manifest import MODEL
+from attwin.wiring.models import bundle_path, read_bundle, verify_here
 
 
 @click.group("model")
@@ -33,7 +34,8 @@ def verify(bundle: str, *, as_json: bool) -> None:
 @json_option
 def show(bundle: str, *, as_json: bool) -> None:
     """Print what BUNDLE promises."""
-    manifest = load_manifest(bundle_path(bundle))
+    read = read_bundle(bundle_path(bundle))
+    manifest = read.manifest
     if as_json:
         print_facts(dataclasses.asdict(manifest), as_json=True)
         return
@@ -44,12 +46,20 @@ def show(bundle: str, *, as_json: bool) -> None:
             "score means": manifest.label,
             "metrics": [f"{m.name} [{m.unit}]" for m in manifest.metrics],
             "windows": [f"{w / 1000:g} s" for w in manifest.windows_ms],
-            "features": [f"{f.metric}.{f.statistic}_{f.window_ms // 1000}s" for f in manifest.features],
+            "features": [feature.title for feature in manifest.features],
+            "clock": f"{', '.join(manifest.clock)} ({manifest.zone})" if manifest.clock else None,
+            "precision": manifest.precision,
+            "Keras model": manifest.before.words if manifest.before else None,
+            "exported file": manifest.after.words if manifest.after else None,
+            "threshold": f"{manifest.threshold:.3f}, of the best F1" if manifest.threshold is not None else None,
+            "checked in": [
+                f"{r.name} {r.version} (off by {r.worst:.4f} at most, {r.latency_us:.2f} us a row)"
+                for r in manifest.runtimes
+            ],
             "operators": [f"{o.name} {o.version}" for o in manifest.operators],
-            "before int8": dataclasses.asdict(manifest.before) if manifest.before else None,
-            "after int8": dataclasses.asdict(manifest.after) if manifest.after else None,
-            "model bytes": manifest.files["model.tflite"].size,
+            "model bytes": manifest.files[MODEL].size,
             "created": manifest.created,
+            "card": "`attwin-convert report` shows it" if read.card else None,
         },
         as_json=False,
     )

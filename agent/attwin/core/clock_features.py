@@ -18,6 +18,8 @@ _MOST_DAYS = 4_096
 
 OffsetOf = Callable[[int], int]
 """Returns the offset from UTC [s] at a time [s since the Unix epoch, UTC]."""
+Compute = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""Returns a feature of local times [ms]. Shape (N,)."""
 
 
 class LocalTime:
@@ -81,15 +83,14 @@ class ClockFeatures:
 
     def at(self, time_ms: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the features at each time. Shape (R, C)."""
+        if len(time_ms) > 1 and (time_ms == time_ms[0]).all():
+            # a round scores many entities at one time
+            return np.repeat(self.at(time_ms[:1]), len(time_ms), axis=0)
         out = np.empty((len(time_ms), len(self._compute)), np.float32)
         local_ms = self._local.local_ms(time_ms)
         for column, compute in enumerate(self._compute):
             out[:, column] = compute(local_ms)
         return out
-
-
-def _day_angle(local_ms: NDArray[np.int64]) -> NDArray[np.float64]:
-    return (local_ms % MS_PER_DAY).astype(np.float64) * (2 * np.pi / MS_PER_DAY)
 
 
 def _weekday(local_ms: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -101,12 +102,26 @@ def _week_angle(local_ms: NDArray[np.int64]) -> NDArray[np.float64]:
     return _weekday(local_ms).astype(np.float64) * (2 * np.pi / _DAYS_A_WEEK)
 
 
-CLOCK: dict[str, Callable[[NDArray[np.int64]], NDArray[np.float64]]] = {
-    "hour_sin": lambda local_ms: np.sin(_day_angle(local_ms)),
-    "hour_cos": lambda local_ms: np.cos(_day_angle(local_ms)),
+def _weekend(local_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+    return (_weekday(local_ms) >= _SATURDAY).astype(np.float64)
+
+
+def _hour(wave: np.ufunc, times: int) -> Compute:
+    """Return what gives a wave that goes round some times a day."""
+    return lambda local_ms: wave((local_ms % MS_PER_DAY) * (times * 2 * np.pi / MS_PER_DAY))
+
+
+CLOCK: dict[str, Compute] = {
+    "hour_sin": _hour(np.sin, 1),
+    "hour_cos": _hour(np.cos, 1),
+    "hour_sin_2": _hour(np.sin, 2),
+    "hour_cos_2": _hour(np.cos, 2),
+    "hour_sin_3": _hour(np.sin, 3),
+    "hour_cos_3": _hour(np.cos, 3),
     "weekday_sin": lambda local_ms: np.sin(_week_angle(local_ms)),
     "weekday_cos": lambda local_ms: np.cos(_week_angle(local_ms)),
-    "weekend": lambda local_ms: (_weekday(local_ms) >= _SATURDAY).astype(np.float64),
+    "weekend": _weekend,
 }
-"""What a clock says: the time of day as an angle, to the millisecond; the day of the week as an angle, which stands
-still from midnight to midnight; 1 on Saturday and Sunday. All between -1 and 1."""
+"""What a clock says, between -1 and 1: the time of day as an angle, to the millisecond, and twice and three times that
+angle, by which a linear model tells office hours from mornings (a Fourier series: Hyndman and Athanasopoulos 2021,
+section 7.4); the day of the week as an angle, which stands still from midnight to midnight; 1 at the weekend."""

@@ -64,9 +64,8 @@ def compute(
     windows_ms: Sequence[int],
     series: NDArray[np.int32],
     at_ms: NDArray[np.int64],
-    usual: Usual | None = None,
-) -> NDArray[np.float32]:
-    """Return the features of several entities, each at its own time.
+) -> NDArray[np.float64]:
+    """Return the features of several entities, each at its own time, all of them as they are (see ``relative``).
 
     Args:
         windows: The buckets of all series.
@@ -74,15 +73,13 @@ def compute(
         windows_ms: The windows of the entities' kind.
         series: The series of each entity, by metric. Shape (R, M).
         at_ms: A time in the newest bucket that counts. Shape (R,).
-        usual: Of the same series, where a feature asks for it. A level x becomes (x - mean) / scale, a deviation
-            (``DEVIATIONS``) x / scale.
 
     Returns:
         Shape (R, F). NaN where the metric has no reading in the window or the bucket (a count is 0 there), and for a
         slope with readings in fewer than two buckets.
     """
-    out = np.empty((len(series), len(features)), np.float32)
-    # no readings are 0 / 0; what is too large for a float32 is endless, and saturates as an input
+    out = np.empty((len(series), len(features)))
+    # no readings are 0 / 0
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for tier, window_ms in enumerate(windows_ms):
             stats = windows.look(series, at_ms, tier, window_ms)
@@ -97,9 +94,24 @@ def compute(
                     value = computed[feature.statistic][:, feature.metric]
                 if feature.codes:
                     value = _is_one_of(value, feature.codes)
-                elif feature.is_relative and usual is not None:
-                    value = _relative(value, feature, usual)
                 out[:, column] = value
+    return out
+
+
+def relative(raw: NDArray[np.float64], features: Sequence[Feature], usual: Usual) -> NDArray[np.float64]:
+    """Return features with those that are relative measured against what is usual for their series. Shape (R, F).
+
+    Args:
+        raw: As ``compute`` returns them. Shape (R, F).
+        features: What they are.
+        usual: Of the same series. A level x becomes (x - mean) / scale, a deviation (``DEVIATIONS``) x / scale.
+    """
+    mean, scale = usual
+    out = raw.copy()
+    for column, feature in enumerate(features):
+        if feature.is_relative:
+            level = 0.0 if feature.statistic in DEVIATIONS else mean[:, feature.metric]
+            out[:, column] = (raw[:, column] - level) / scale[:, feature.metric]
     return out
 
 
@@ -109,12 +121,6 @@ def _is_one_of(value: NDArray[np.float64], codes: Sequence[int]) -> NDArray[np.f
     for code in codes:
         found |= np.abs(value - code) < NEAR_CODE
     return np.where(np.isnan(value), np.nan, found)
-
-
-def _relative(value: NDArray[np.float64], feature: Feature, usual: Usual) -> NDArray[np.float64]:
-    mean, scale = (part[:, feature.metric] for part in usual)
-    away: NDArray[np.float64] = value if feature.statistic in DEVIATIONS else value - mean
-    return away / scale
 
 
 def _bucket_means(stats: WindowStats) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ Everything the gateway needs to compute the model's inputs from raw readings, an
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,20 @@ from attwin.core.features import Feature, Statistic
 from attwin.core.quantise import Quantisation
 from attwin.core.windows import BUCKETS, TIERS
 
+Real = TypeVar("Real", np.float32, np.float64)
 FORMAT = 1
 MASK_CONVENTION = "mean_and_flag"
 """A missing feature takes the training mean; one flag a metric says that the whole metric was missing."""
 
-MODEL, GOLDEN, REFERENCE = "model.tflite", "golden.npz", "reference.json"
+MODEL, GOLDEN, REFERENCE, CARD = "model.tflite", "golden.npz", "reference.json", "card.html"
 MANIFEST = "manifest.json"
 MOST_TOLERANCE = 0.1
 """A golden score that may be off by more proves nothing."""
-MOST_DEVIATIONS = np.float32(4)
+LOG = "log"
+PRECISIONS = ("int8", "float16", "dynamic", "float32")
+"""How a model file holds its weights: int8 throughout, with int8 inputs and output; as float16; as int8 while it
+computes in float32; or as float32. The last three take and give float32."""
+MOST_DEVIATIONS = 4.0
 """Inputs saturate this many scales from the mean, in training as in serving: a rare outlier must not make the quanta of
 int8 coarse for everything else."""
 
@@ -57,7 +63,8 @@ class FeatureSpec:
         statistic: What is computed over it.
         mean: Of the training rows; what a missing value becomes.
         scale: The standard deviation of the training rows, which divides.
-        transform: Reserved, None in this format.
+        transform: ``log`` where sign(x) log(1 + |x|) is standardised instead of x, for metrics whose largest values are
+            far above the usual ones; None for x itself.
         categories: For ``last`` of a metric with categories: 1.0 where the newest value is one of these, else 0.0.
         baseline: ``running`` where the feature is measured against what is usual for the entity itself
             (``core.baseline``): (x - mean) / scale of its own metric; std and slope, which an offset does not change,
@@ -78,11 +85,16 @@ class FeatureSpec:
     bucket: int | None = field(default=None, repr=False)
 
     @property
-    def computed(self) -> str:
-        """What is computed of the metric's window."""
+    def measured(self) -> str:
+        """What is computed of the metric's window, before any baseline."""
         part = "" if self.bucket is None else f"[{self.bucket}]"
         which = f"={'|'.join(self.categories)}" if self.categories else ""
-        return f"{self.statistic}{part}{which}{' of its usual' if self.baseline else ''}"
+        return f"{self.statistic}{part}{which}"
+
+    @property
+    def computed(self) -> str:
+        """What is computed of the metric's window."""
+        return f"{self.measured}{' of its usual' if self.baseline else ''}"
 
     @property
     def title(self) -> str:
@@ -108,12 +120,52 @@ class OperatorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """How good the model is on held-out rows."""
+    """How good the model is on held-out rows.
+
+    Attributes:
+        rows: How many they are.
+        accuracy: The share on the right side of 0.5.
+        brier: The mean squared error; of labels 0 and 1 the Brier score.
+        auc: The area under the ROC curve; None where labels are not 0 and 1, or all the same.
+        average_precision: The area under the curve of precision and recall, as ``auc``.
+        f1: At the manifest's ``threshold``, as ``auc``.
+    """
 
     rows: int
     accuracy: float
     brier: float
     auc: float | None
+    average_precision: float | None = None
+    f1: float | None = None
+
+    @property
+    def words(self) -> str:
+        """All of it in a line."""
+        parts = [
+            f"accuracy {self.accuracy:.4f} ({round(self.accuracy * self.rows):,} of {self.rows:,})",
+            f"{'mean squared error' if self.auc is None else 'Brier'} {self.brier:.4f}",
+        ]
+        named = (("AUC", self.auc), ("average precision", self.average_precision), ("F1", self.f1))
+        return ", ".join(parts + [f"{name} {value:.4f}" for name, value in named if value is not None])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeSpec:
+    """A runtime in which the exported file has been checked.
+
+    Attributes:
+        name, version: Of the runtime, one of ``adapters.tflite.RUNTIMES``.
+        worst: The largest difference of a score of held-out rows from the Keras model's, or from the first runtime's
+            where there is none.
+        latency_us: Time of one row in a batch of 64 on the workstation [us].
+        memory_kb: What loading the model and scoring such a batch added to the process [KiB].
+    """
+
+    name: str
+    version: str
+    worst: float
+    latency_us: float
+    memory_kb: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +202,18 @@ class Manifest:
         baseline_ms: The time constant by which a running baseline forgets. One that learns quickly hides states that
             last as long.
         baseline_prior_ms: For how much observed time the training rows count in a running baseline.
-        input, output: The quantisation of the model's tensors.
+        baseline_hold_ms: For how long a reading counts as observed if no other follows; the longest window unless told.
+        precision: One of ``PRECISIONS``.
+        input, output: The quantisation of the model's tensors; None where they are float32.
         operators: What the runtime must know.
         files: Size and hash of every other member.
         tolerance: Largest acceptable difference of a golden score.
-        before, after: Figures of the Keras model and of the exported file, on the same rows.
+        before, after: Figures of the Keras model and of the exported file, on the same rows; None for no Keras model.
+        runtimes: Where the exported file has been checked.
+        threshold: The score from which on calling it 1 gave the best F1 on rows of training that the model had not
+            seen; None where labels are not 0 and 1.
+        saturation: How many scales from the mean inputs saturate; None where they do not, as a model that was trained
+            elsewhere may want it.
         limits: What the gateway holds the model to.
         label: What 1.0 means.
     """
@@ -172,8 +231,8 @@ class Manifest:
     features: list[FeatureSpec]
     masks: list[str]
     mask_convention: str
-    input: Quantisation
-    output: Quantisation
+    input: Quantisation | None
+    output: Quantisation | None
     operators: list[OperatorSpec]
     files: dict[str, FileSpec]
     tolerance: float
@@ -181,10 +240,15 @@ class Manifest:
     after: Figures | None
     limits: Limits
     label: str
+    precision: str = "int8"
+    runtimes: list[RuntimeSpec] = field(default_factory=list)
+    threshold: float | None = None
+    saturation: float | None = MOST_DEVIATIONS
     clock: list[str] = field(default_factory=list)
     zone: str = "UTC"
     baseline_ms: int = 3 * MS_PER_DAY
     baseline_prior_ms: int = MS_PER_DAY
+    baseline_hold_ms: int | None = None
 
     def metric_names(self) -> list[str]:
         """Return the names of the metrics in the order of training."""
@@ -201,8 +265,8 @@ class Manifest:
         return self.features[column].title if column < count else f"clock.{self.clock[column - count]}"
 
     def input_keys(self) -> list[tuple[str, int, str]]:
-        """Return metric, window [ms] and what is computed of it, for every feature in order."""
-        return [(feature.metric, feature.window_ms, feature.computed) for feature in self.features]
+        """Return metric, window [ms] and what is computed of it before any baseline, for every feature in order."""
+        return [(feature.metric, feature.window_ms, feature.measured) for feature in self.features]
 
 
 def check(manifest: Manifest) -> None:
@@ -211,51 +275,76 @@ def check(manifest: Manifest) -> None:
     Raises:
         BundleError: Says what was found and what is allowed.
     """
-    names = manifest.metric_names()
+    tensors = (manifest.input, manifest.output)
     problems = [
         (manifest.format != FORMAT, f"format {manifest.format}; this agent reads {FORMAT}"),
         (
             manifest.mask_convention != MASK_CONVENTION,
             f"mask convention `{manifest.mask_convention}`; known: {MASK_CONVENTION}",
         ),
-        (
-            not set(manifest.clock) <= set(CLOCK),
-            f"clock features {', '.join(manifest.clock)}; known: {', '.join(CLOCK)}",
-        ),
-        (
-            not 1 <= len(manifest.windows_ms) <= TIERS,
-            f"{len(manifest.windows_ms)} windows; a kind has 1 to {TIERS}",
-        ),
-        (not manifest.features, "no features"),
         (not 0 <= manifest.tolerance <= MOST_TOLERANCE, f"a tolerance of {manifest.tolerance:g}"),
         (manifest.step_ms < 1 or manifest.lateness_ms < 0, "a grid without a step, or a negative lateness"),
         (
-            manifest.output.scale <= 0 or manifest.input.scale <= 0,
+            manifest.precision not in PRECISIONS,
+            f"precision `{manifest.precision}`; known: {', '.join(PRECISIONS)}",
+        ),
+        (
+            any((tensor is None) == (manifest.precision == "int8") for tensor in tensors),
+            f"a quantisation of input and output that does not go with precision {manifest.precision}",
+        ),
+        (
+            any(tensor is not None and tensor.scale <= 0 for tensor in tensors),
             "a quantisation scale that is not positive",
         ),
-        (set(manifest.files) != {MODEL, GOLDEN, REFERENCE}, f"files {sorted(manifest.files)}"),
+        (
+            not 0 <= (manifest.threshold or 0.0) <= 1,
+            f"a threshold of {manifest.threshold}",
+        ),
+        (set(manifest.files) | {CARD} != {MODEL, GOLDEN, REFERENCE, CARD}, f"files {sorted(manifest.files)}"),
     ]
-    problems += [
-        (window % BUCKETS != 0 or window // BUCKETS < manifest.step_ms, f"a window of {window} ms")
-        for window in manifest.windows_ms
-    ]
-    for feature in manifest.features:
-        what = f"feature {feature.title}"
-        problems += [
-            (feature.metric not in names, f"{what} of a metric that is not in `metrics`"),
-            (feature.window_ms not in manifest.windows_ms, f"{what} over a window not in `windows_ms`"),
-            (not (feature.scale > 0 and np.isfinite(feature.mean)), f"{what} with scale {feature.scale}"),
-            (bool(feature.transform), f"{what}: reserved field set"),
-        ]
-        metric = next((metric for metric in manifest.metrics if metric.name == feature.metric), None)
-        if metric:
-            problems += [(True, f"{what}: {problem}") for problem in _feature_problems(feature, metric)]
-    problems += [(True, problem) for problem in _baseline_problems(manifest)]
     problems += [found for metric in manifest.metrics for found in _metric_problems(metric)]
-    problems += [(name not in names, f"mask of unknown metric {name}") for name in manifest.masks]
-    found = [text for wrong, text in problems if wrong]
+    found = [text for wrong, text in problems if wrong] + [text for _, text in input_problems(manifest)]
     if found:
         raise BundleError("the manifest has " + "; ".join(found))
+
+
+def input_problems(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return what is wrong with the inputs that a manifest asks for.
+
+    Returns:
+        The place of each, such as ``features`` or ``features[2]``, and the problem.
+    """
+    names = manifest.metric_names()
+    windows, most = manifest.windows_ms, manifest.saturation
+    clock = f"clock features {', '.join(manifest.clock)}; known: {', '.join(CLOCK)}"
+    problems = [
+        (not manifest.features, "features", "no features"),
+        (not 1 <= len(windows) <= TIERS, "features", f"{len(windows)} windows; a kind has 1 to {TIERS}"),
+        (not set(manifest.clock) <= set(CLOCK), "clock", clock),
+        (most is not None and not most > 0, "saturation", f"a saturation of {most}"),
+    ]
+    problems += [
+        (
+            window % BUCKETS != 0 or window // BUCKETS < manifest.step_ms,
+            "features",
+            f"a window of {window} ms; it has {BUCKETS} buckets, none shorter than {manifest.step_ms} ms",
+        )
+        for window in windows
+    ]
+    for place, feature in enumerate(manifest.features):
+        where, what = f"features[{place}]", f"feature {feature.title}"
+        metric = next((metric for metric in manifest.metrics if metric.name == feature.metric), None)
+        problems += [
+            (metric is None, where, f"{what} of a metric that is not in `metrics`"),
+            (feature.window_ms not in windows, where, f"{what} over a window not in `windows_ms`"),
+            (not (feature.scale > 0 and np.isfinite(feature.mean)), where, f"{what} with scale {feature.scale}"),
+            (feature.transform not in (None, LOG), where, f"{what}: transform `{feature.transform}`; known: {LOG}"),
+        ]
+        if metric:
+            problems += [(True, where, f"{what}: {problem}") for problem in _feature_problems(feature, metric)]
+    problems += [(True, "features", problem) for problem in _baseline_problems(manifest)]
+    problems += [(name not in names, "masks", f"mask of unknown metric {name}") for name in manifest.masks]
+    return [(where, text) for wrong, where, text in problems if wrong]
 
 
 def _metric_problems(metric: MetricSpec) -> list[tuple[bool, str]]:
@@ -290,6 +379,10 @@ def _feature_problems(feature: FeatureSpec, metric: MetricSpec) -> list[str]:
             based and (feature.statistic is Statistic.COUNT or bool(known)),
             "a baseline for what is neither a level nor a deviation",
         ),
+        (
+            feature.transform is not None and (based or asked is not None),
+            "a transform of what is measured against a baseline, or is 0 or 1",
+        ),
         (based and not has_population, "a baseline without mean and scale of the metric"),
     ]
     return [text for wrong, text in problems if wrong]
@@ -301,6 +394,8 @@ def _baseline_problems(manifest: Manifest) -> Iterator[str]:
             yield f"a baseline of {manifest.baseline_ms} ms, which forgets within a window"
         if manifest.baseline_prior_ms < 1:
             yield f"a baseline whose training rows count for {manifest.baseline_prior_ms} ms"
+        if manifest.baseline_hold_ms is not None and manifest.baseline_hold_ms < 1:
+            yield f"a baseline whose readings count for {manifest.baseline_hold_ms} ms"
 
 
 def features_of(manifest: Manifest) -> tuple[Feature, ...]:
@@ -335,7 +430,7 @@ def population_of(manifest: Manifest) -> Population | None:
         scale=column([metric.scale for metric in manifest.metrics]),
         prior_ms=manifest.baseline_prior_ms,
         constant_ms=manifest.baseline_ms,
-        longest_ms=max(manifest.windows_ms),
+        longest_ms=manifest.baseline_hold_ms or max(manifest.windows_ms),
     )
 
 
@@ -367,6 +462,9 @@ class InputBuilder:
         self._mean = np.array([spec.mean for spec in manifest.features], np.float32)
         self._scale = np.array([spec.scale for spec in manifest.features], np.float32)
         self._columns = mask_columns(manifest.features, manifest.masks)
+        self._logged = [place for place, spec in enumerate(manifest.features) if spec.transform == LOG]
+        most = np.finfo(np.float32).max if manifest.saturation is None else manifest.saturation
+        self._most = np.float32(most)
 
     def build(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return the inputs, shape (R, F + C + M), and which metrics were missing, shape (R, M).
@@ -376,14 +474,23 @@ class InputBuilder:
         """
         features, clock = features[:, : len(self._mean)], features[:, len(self._mean) :]
         absent = np.isnan(features)
-        missing = np.stack(
-            [absent[:, columns].all(axis=1) if columns else absent[:, :0].any(axis=1) for columns in self._columns],
-            axis=1,
-        )
+        missing = np.zeros((len(features), len(self._columns)), np.bool_)
+        for place, columns in enumerate(self._columns):
+            if columns:
+                missing[:, place] = absent[:, columns].all(axis=1)
+        if self._logged:
+            features = features.copy()
+            features[:, self._logged] = signed_log(features[:, self._logged])
         with np.errstate(over="ignore"):
             standard = np.where(absent, np.float32(0), (features - self._mean) / self._scale)
-        standard = np.minimum(np.maximum(standard, np.float32(-MOST_DEVIATIONS)), np.float32(MOST_DEVIATIONS))
+        standard = np.minimum(np.maximum(standard, -self._most), self._most)
         return np.concatenate([standard, clock, missing], axis=1, dtype=np.float32), missing
+
+
+def signed_log(x: NDArray[Real]) -> NDArray[Real]:
+    """Return sign(x) log(1 + |x|): about x near 0, and its logarithm far from it."""
+    bent: NDArray[Real] = np.copysign(np.log1p(np.abs(x)), x)
+    return bent
 
 
 def mask_columns(features: Sequence[FeatureSpec], masks: Sequence[str]) -> list[list[int]]:

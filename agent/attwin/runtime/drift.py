@@ -69,7 +69,7 @@ class _Days:
         if not self._rows:
             return
         time_ms = np.concatenate([made.time_ms for made in self._waiting])
-        features = np.concatenate([made.features for made in self._waiting])
+        raw = np.concatenate([made.raw for made in self._waiting])
         score = np.concatenate([made.score for made in self._waiting])
         self._waiting, self._rows = [], 0
         self.newest_ms = max(self.newest_ms, int(time_ms.max()))
@@ -83,7 +83,7 @@ class _Days:
         for part in range(max(0, len(days) - _MOST_DAYS), len(days), SHOWN_DAYS):
             chosen = days[part : part + SHOWN_DAYS].tolist()
             mine = slice(None) if len(chosen) == len(days) else (group >= part) & (group < part + len(chosen))
-            counted = self.kind.reference.count(features[mine], score[mine], group[mine] - part, len(chosen))
+            counted = self.kind.reference.count(raw[mine], score[mine], group[mine] - part, len(chosen))
             for day, counts in zip(chosen, counted, strict=True):
                 # this day may have been counted before, and there are enough newer ones
                 if day > self.dropped:
@@ -125,7 +125,7 @@ class DriftWatch:
         self._days = {index: _Days(kind) for index, kind in kinds.items()}
 
     def add(self, made: Scores) -> None:
-        """Take scores; what they are counted by is ``Scores.features``, the raw inputs."""
+        """Take scores; what they are counted by is ``Scores.raw``."""
         days = self._days.get(made.kind)
         if days:
             days.add(made)

@@ -15,7 +15,7 @@ from attwin.core.catalogue import Catalogue
 from attwin.core.clean import ClockView, History, Ranges, Recent, judge
 from attwin.core.clock_features import ClockFeatures
 from attwin.core.columns import NEVER_MS, grown
-from attwin.core.features import compute, parts_of
+from attwin.core.features import compute, parts_of, relative
 from attwin.core.grid import Grid, Wave
 from attwin.core.manifest import InputBuilder, Manifest, features_of, population_of
 from attwin.core.rules import Rule, RuleStates
@@ -62,8 +62,10 @@ class KindModel:
 
     def features(
         self, windows: Windows, baselines: Baselines, first_series: NDArray[np.int32], at_ms: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Return the features of entities, each at its own time, those of the clock last. Shape (R, F + C).
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the features of entities, each at its own time, before and after baselines. Shape (R, F + C) each.
+
+        Features of the clock are the last; without baselines both are one array.
 
         Args:
             windows: What was measured up to these times.
@@ -72,11 +74,13 @@ class KindModel:
             at_ms: When the tick of each entity began; its score is made at its end. Shape (R,).
         """
         series = first_series[:, None] + self._metrics
-        usual = baselines.usual(series, self._population) if self._population else None
-        features = compute(windows, self._features, self.manifest.windows_ms, series, at_ms, usual)
-        if self._clock:
-            features = np.concatenate([features, self._clock.at(at_ms + self.manifest.step_ms)], axis=1)
-        return features
+        exact = compute(windows, self._features, self.manifest.windows_ms, series, at_ms)
+        clock = [self._clock.at(at_ms + self.manifest.step_ms)] if self._clock else []
+        raw = _joined(exact, clock)
+        if not self._population:
+            return raw, raw
+        # a difference is taken before it is rounded
+        return raw, _joined(relative(exact, self._features, baselines.usual(series, self._population)), clock)
 
     def observe(
         self,
@@ -106,6 +110,10 @@ class KindModel:
         return self.scorer.score(inputs), missing
 
 
+_Features = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
+"""Entities, when they are scored, and their features before and after baselines."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scores:
     """Scores of entities of one kind, each entity's in order of time.
@@ -115,6 +123,8 @@ class Scores:
         entity, time_ms, score: Shape (R,).
         missing: Which of the model's masked metrics were missing. Shape (R, M).
         features: What the model was given before standardising, features of the clock last. Shape (R, F + C).
+        raw: The same before what is usual for an entity was taken off, by which drift is counted; the same array where
+            the model has no baselines. Shape (R, F + C).
     """
 
     kind: int
@@ -123,6 +133,7 @@ class Scores:
     score: NDArray[np.float32]
     missing: NDArray[np.bool_]
     features: NDArray[np.float32]
+    raw: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -434,7 +445,11 @@ class Twin:
             {kind: manifest.features for kind, manifest in models},
         )
         # where there are none, a snapshot of an earlier version fits
-        facts += tuple((k, m.baseline_ms, m.baseline_prior_ms) for k, m in models if self.models[k].has_baseline)
+        facts += tuple(
+            (k, m.baseline_ms, m.baseline_prior_ms, *([m.baseline_hold_ms] if m.baseline_hold_ms else []))
+            for k, m in models
+            if self.models[k].has_baseline
+        )
         return hashlib.sha256(repr(facts).encode()).digest()
 
     def _measured(self) -> bytes:
@@ -497,10 +512,8 @@ class Twin:
                 transitions += states.evaluate(made.entity, made.time_ms, made.score.astype(np.float64))
         return transitions
 
-    def _features(
-        self, kind: int, waves: Iterator[Wave]
-    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]]:
-        """Apply closed ticks to the windows, wave by wave, and yield (entity, score time, features) of each."""
+    def _features(self, kind: int, waves: Iterator[Wave]) -> Iterator[_Features]:
+        """Apply closed ticks to the windows, wave by wave, and yield the features of each."""
         model, step_ms = self.models[kind], self.catalogue.kinds[kind].step_ms
         for wave in waves:
             counts = ~np.isnan(wave.value)
@@ -512,24 +525,34 @@ class Twin:
             )
             at_ms = wave.tick * step_ms
             first_series = self.catalogue.first_series[wave.entity]
-            features = model.features(self._windows, self._baselines, first_series, at_ms)
+            raw, features = model.features(self._windows, self._baselines, first_series, at_ms)
             if model.has_baseline:
                 # after the features: the present tick is not yet usual
                 good = counts if wave.doubtful is None else counts & ~wave.doubtful
                 series = wave.series[good]
                 metric = self.catalogue.series_metric[series]
                 model.observe(self._baselines, series, metric, wave.series_tick[good] * step_ms, wave.value[good])
-            yield wave.entity, at_ms + step_ms, features
+            yield wave.entity, at_ms + step_ms, raw, features
 
-    def _score(
-        self, kind: int, waves: list[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]]
-    ) -> list[Scores]:
+    def _score(self, kind: int, waves: list[_Features]) -> list[Scores]:
         """Score all waves in one call."""
         if not waves:
             return []
-        entity, time_ms, features = (np.concatenate(column) for column in zip(*waves, strict=True))
-        score, missing = self.models[kind].score(features)
-        return [Scores(kind=kind, entity=entity, time_ms=time_ms, score=score, missing=missing, features=features)]
+        model = self.models[kind]
+        entity, time_ms, raw = (np.concatenate(column) for column in list(zip(*waves, strict=True))[:3])
+        features = np.concatenate([given for *_, given in waves]) if model.has_baseline else raw
+        score, missing = model.score(features)
+        return [
+            Scores(
+                kind=kind,
+                entity=entity,
+                time_ms=time_ms,
+                score=score,
+                missing=missing,
+                features=features,
+                raw=raw,
+            )
+        ]
 
     def _make_room_for_entities(self) -> None:
         count = max(len(self.catalogue), 1)
@@ -538,6 +561,13 @@ class Twin:
         series = max(self.catalogue.series_count, 1)
         self.value, self.time_ms = grown(self.value, series, np.nan), grown(self.time_ms, series, NEVER_MS)
         self.quality, self.reason = grown(self.quality, series), grown(self.reason, series)
+
+
+def _joined(features: NDArray[np.float64], clock: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return features and those of the clock; what is too large for a float32 is endless, and saturates as an input."""
+    with np.errstate(over="ignore"):
+        rounded = features.astype(np.float32)
+    return np.concatenate([rounded, *clock], axis=1) if clock else rounded
 
 
 def _rule_part(rule: Rule) -> str:

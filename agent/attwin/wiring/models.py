@@ -23,7 +23,7 @@ from attwin.runtime.selftest import SelfTest, replay_golden, self_test
 from attwin.runtime.twin import KindModel
 from attwin.settings.model import KindSettings, MetricSettings, Settings
 
-__all__ = ["chosen_runtime", "pack_arrays", "read_bundle", "replay_golden", "write_bundle"]
+__all__ = ["chosen_runtime", "pack_arrays", "probe", "read_bundle", "replay_golden", "write_bundle"]
 
 _TEST_SECONDS = 30
 _TEST_MEMORY = 4 * 1024**3
@@ -105,15 +105,6 @@ def _release(version: str) -> tuple[int, ...]:
         return tuple(int(part) for part in version.split("."))
     except ValueError:
         raise BundleError(f"`{version}` is no version such as 0.1.0") from None
-
-
-def load_manifest(path: Path) -> Manifest:
-    """Return the manifest of a bundle whose hashes are right.
-
-    Raises:
-        BundleError: It is no bundle.
-    """
-    return read_bundle(path).manifest
 
 
 def verify_here(path: Path) -> SelfTest:

@@ -58,12 +58,14 @@ class RowScores:
         score_ms: That tick. Shape (N,).
         missing: Which of the model's masked metrics were missing. Shape (N, M).
         features: What the model was given before standardising. Shape (N, F).
+        raw: The same before any baseline. Shape (N, F).
     """
 
     score: NDArray[np.float32]
     score_ms: NDArray[np.int64]
     missing: NDArray[np.bool_]
     features: NDArray[np.float32]
+    raw: NDArray[np.float32]
 
 
 class NoScorer:
@@ -173,4 +175,5 @@ def _at_rows(wide: Wide, manifest: Manifest, made: list[Scores]) -> RowScores:
         score_ms=np.where(known, time_ms[source], tick_ms),
         missing=np.concatenate([s.missing for s in made])[source],
         features=np.concatenate([s.features for s in made])[source],
+        raw=np.concatenate([s.raw for s in made])[source],
     )
