@@ -19,7 +19,7 @@ from attwin.core.features import Statistic
 from attwin.core.manifest import FeatureSpec, Manifest, MetricSpec
 from attwin.core.types import readings
 from attwin.runtime.selftest import twin_of
-from attwin.wiring.models import bundle_path, load_manifest
+from attwin.wiring.models import bundle_path, read_bundle
 from attwin.wiring.offline import NoScorer
 
 START_MS = 1_780_000_000_000 // 60_000 * 60_000
@@ -28,7 +28,7 @@ METRICS = 5
 
 def manifests() -> dict[str, Manifest]:
     """Return the built-in model's manifest, and what it is with more features."""
-    plain = load_manifest(bundle_path("builtin:occupancy"))
+    plain = read_bundle(bundle_path("builtin:occupancy")).manifest
     window = plain.windows_ms[0]
     numbers = [dataclasses.replace(m, mean=20.0, scale=5.0) for m in plain.metrics]
     coded = [*plain.metrics[:4], MetricSpec(name=plain.metrics[4].name, unit="1", categories=list("abcdefgh"))]

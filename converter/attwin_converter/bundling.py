@@ -31,6 +31,7 @@ quanta, which the steep part of the sigmoid makes up to five of the output's (fo
 _FLOAT_TOLERANCE = 1e-3
 _DRAWS, _MOST_ROWS = 3, 5_000
 CLOCK_NAME = "clock"
+_SPLITS = {"file": "by file", "time": "by time", "group": "by entity", "stratified": "at random, by label"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,7 +109,7 @@ def conclude(out: Path, made: Made, origin: Origin, runtime: Runtime, progress: 
     report = Report(
         manifest=manifest,
         source=summary_of(made.dataset),
-        split=f"by {settings.split.by}",
+        split=_SPLITS[settings.split.by],
         shares=[share_of("train", made.dataset.train, settings), share_of("test", made.dataset.test, settings)],
         findings=made.findings,
         folds=origin.folds,

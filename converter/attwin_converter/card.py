@@ -4,22 +4,25 @@ Everything in it that comes from a data set (names, columns, findings) is escape
 nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from attwin.core.manifest import FeatureSpec, Figures
 from attwin_converter import charts
 from attwin_converter.charts import Curve
+from attwin_converter.findings import Finding, Severity
 from attwin_converter.measure import DECISION, has_both
 from attwin_converter.report import Report, Scored
 
-_MS_PER_MINUTE = 60_000
+_UNITS = MappingProxyType({"d": 86_400_000, "h": 3_600_000, "min": 60_000, "s": 1_000})
 _NOTHING = "\N{EN DASH}"
+_MOST_NAME = 44
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +69,27 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "time": _time, "share": _share, "duration": _duration, "input": _input}
+    environment.filters |= {
+        "number": _number,
+        "percent": _percent,
+        "time": _time,
+        "duration": _duration,
+        "input": _input,
+        "tail": _tail,
+        "coded": _coded,
+    }
     test = _curve("held out", report.test)
     curves = [test, *([_curve("out of fold", report.out_of_fold)] if report.out_of_fold else [])]
-    most = max((abs(one.shuffled) for one in report.without), default=0.0)
     return environment.get_template("card.html.j2").render(
         report=report,
         manifest=report.manifest,
         is_binary=has_both(report.test.label),
+        is_timeless=all(share.begin_ms is None for share in report.shares),
+        constant_error=float(report.test.label.var(dtype=np.float64)),
         gap=_gap(report.manifest.before, report.manifest.after),
+        facts=_facts(report),
+        findings=[(severity, _of_severity(report, severity)) for severity in Severity],
         confusions=_confusions(report),
-        most=most or 1.0,
         roc=Markup(charts.roc(curves)),  # noqa: S704 -- made of numbers by charts.py
         reliability=Markup(charts.reliability(curves)),  # noqa: S704 -- the same
         scores=Markup(charts.scores(test)),  # noqa: S704 -- the same
@@ -85,6 +98,16 @@ def render(report: Report) -> str:
 
 def _curve(name: str, scored: Scored) -> Curve:
     return Curve(name=name, label=scored.label, score=scored.score)
+
+
+def _facts(report: Report) -> Mapping[str, object]:
+    """Return the facts of the data set that the table of its shares does not have."""
+    shares = tuple(f"{share.name}_" for share in report.shares)
+    return {name.replace("_", " "): fact for name, fact in report.source.items() if not name.startswith(shares)}
+
+
+def _of_severity(report: Report, severity: Severity) -> Sequence[Finding]:
+    return [finding for finding in report.findings if finding.severity == severity]
 
 
 def _gap(before: Figures | None, after: Figures | None) -> Figures | None:
@@ -106,13 +129,14 @@ def _gap(before: Figures | None, after: Figures | None) -> Figures | None:
 
 
 def _confusions(report: Report) -> Sequence[Confusion]:
-    """Return the tables at 0.5 and at the threshold of the best F1; none where labels are not 0 and 1."""
+    """Return the tables at 0.5 and at the model's threshold; none where labels are not 0 and 1."""
     label, score = report.test.label >= DECISION, report.test.score
     if not has_both(report.test.label):
         return []
-    at = [(DECISION, "at 0.5")]
-    if report.manifest.threshold is not None:
-        at.append((report.manifest.threshold, "at the threshold of the best F1 out of fold"))
+    at = [(DECISION, "where accuracy is counted")]
+    if report.manifest.threshold not in (None, DECISION):
+        which = "the threshold of the best F1 out of fold" if report.validation else "the threshold of the contract"
+        at.append((report.manifest.threshold, which))
     return [
         Confusion(
             threshold=threshold,
@@ -128,11 +152,14 @@ def _confusions(report: Report) -> Sequence[Confusion]:
 
 def _number(value: float | None, digits: int = 4, *, signed: bool = False) -> str:
     """Return a number with some digits behind the point, and a dash where there is none."""
-    return _NOTHING if value is None else f"{value:{'+' if signed else ''}.{digits}f}"
+    if value is None:
+        return _NOTHING
+    rounded = round(value, digits) + 0.0  # not -0.0
+    return f"{rounded:{'+' if signed else ''},.{digits}f}"
 
 
-def _share(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:.1%}"
+def _percent(value: float | None, digits: int = 1) -> str:
+    return _NOTHING if value is None else f"{value:.{digits}%}"
 
 
 def _time(ms: int | None) -> str:
@@ -140,14 +167,33 @@ def _time(ms: int | None) -> str:
 
 
 def _duration(ms: int) -> str:
-    return f"{ms / _MS_PER_MINUTE:g} min" if ms >= _MS_PER_MINUTE else f"{ms / 1000:g} s"
+    for unit, length in _UNITS.items():
+        if ms >= length:
+            return f"{ms / length:g} {unit}"
+    return f"{ms} ms"
 
 
-def _input(feature: FeatureSpec) -> str:
-    """Return how a feature is made of its metric's window, in words."""
-    parts = [f"{feature.measured} of {_duration(feature.window_ms)}"]
+def _input(feature: FeatureSpec, is_timeless: bool) -> str:  # noqa: FBT001 -- a filter's argument
+    """Return how a feature is made of its metric's window, in words; a row without a time is all of its window."""
+    parts = [feature.measured if is_timeless else f"{feature.measured} of {_duration(feature.window_ms)}"]
     if feature.transform:
         parts.append(f"its {feature.transform}")
     if feature.baseline:
         parts.append("against what is usual for the entity")
     return ", ".join(parts)
+
+
+def _tail(name: str) -> str:
+    """Return the last parts of a long path, where the names of tensors differ."""
+    if len(name) <= _MOST_NAME:
+        return name
+    end = name[-_MOST_NAME:]
+    return "\N{HORIZONTAL ELLIPSIS}" + end[max(end.find("/"), 0) :]
+
+
+def _coded(text: str) -> Markup:
+    """Return a text as HTML in which what stands in backticks is code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup().join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))

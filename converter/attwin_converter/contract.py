@@ -10,7 +10,7 @@ import numpy as np
 
 from attwin.core.errors import SettingsError
 from attwin.core.features import Statistic
-from attwin.core.manifest import FeatureSpec, Manifest, input_problems, with_population
+from attwin.core.manifest import FeatureSpec, Manifest, input_problems, mask_columns, with_population
 from attwin.settings.reader import Reader, did_you_mean
 from attwin.settings.types import DurationMs, FilePath, LevelOrOff
 from attwin.wiring.offline import Wide
@@ -175,12 +175,16 @@ def _bound(settings: ContractSettings, dataset: DatasetSettings, reader: Reader)
 
 
 def _check_inputs(contract: Contract, used: Sequence[str], reader: Reader) -> None:
+    draft, masks = contract.draft(), contract.settings.masks
     for name in used:
         if contract.dataset.metrics[name].categories == "auto":
             text = f"metric `{name}` has the categories of some rows; name those that the model was trained with"
             reader.report_at("dataset", text)
+    for place, (name, columns) in enumerate(zip(masks, mask_columns(draft.features, masks), strict=True)):
+        if not columns:
+            reader.report_at(f"masks[{place}]", f"no feature of `{name}` can be missing, so its flag is never 1")
     if not reader.problems:
         # which population a baseline begins with makes no difference here
-        draft = with_population(contract.draft(), np.zeros((1, len(used))))
+        draft = with_population(draft, np.zeros((1, len(used))))
         for where, text in input_problems(draft):
             reader.report_at(where, text)

@@ -45,11 +45,11 @@ def load_keras(path: Path) -> Any:  # noqa: ANN401 -- a Keras model
     Raises:
         ModelError: It is damaged, or needs such code.
     """
-    import keras  # noqa: PLC0415 -- only this process pays for it
-
     damaged = "no .keras file, or a damaged one"
     if not zipfile.is_zipfile(path):
         raise ModelError(damaged)
+    import keras  # noqa: PLC0415 -- only this process pays for it
+
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:

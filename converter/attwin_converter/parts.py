@@ -1,8 +1,9 @@
 """The rows of a data set: files read, labels made, train and test kept apart, categories numbered."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -119,7 +120,10 @@ def read_dataset(settings: DatasetSettings) -> Dataset:
         whole = _read(settings, split.files, "split.files")
         in_train, in_test = _split(settings, whole)
         left_out = whole.left_out + Counter({EMBARGOED: int((~in_train & ~in_test).sum())})
-        train, test = _some(whole, in_train, "before the split"), _some(whole, in_test, "after the split")
+        for chosen, what in ((in_train, "train"), (in_test, "test")):
+            if not chosen.any():
+                raise DataError(f"split by {split.by}: of {_in_words(whole)} none is left to {what} on")
+        train, test = whole.where(in_train), whole.where(in_test)
     categories = {
         name: _categories(name, metric.categories, train.texts[name])
         for name, metric in settings.metrics.items()
@@ -244,7 +248,7 @@ def _wide(settings: DatasetSettings, path: Path, zone: ZoneInfo) -> tuple[_Rows,
             found = ["" if is_missing(text) else text for text in table.texts(columns[name])]
             texts[name] = np.array(found, np.str_)
         else:
-            values[:, place] = table.numbers(columns[name])
+            values[:, place] = _metric(name, table.numbers, columns[name])
     rows = _Rows(
         entities=entities,
         entity=entity,
@@ -284,7 +288,7 @@ def _pivoted(settings: DatasetSettings, readings: Readings) -> tuple[_Rows, Read
                 f"{readings.path}: metrics.{name}.categories: a database holds their numbers; name them all"
             )
         else:
-            values[first, column] = readings.numbers(metric.column or name)[where]
+            values[first, column] = _metric(name, readings.numbers, metric.column or name)[where]
     rows_found = _Rows(
         entities=readings.entities,
         entity=keys[:, 0].astype(np.int32),
@@ -297,6 +301,16 @@ def _pivoted(settings: DatasetSettings, readings: Readings) -> tuple[_Rows, Read
         left_out=Counter({**readings.left_out, TWICE: twice}),
     )
     return rows_found, readings
+
+
+def _metric(name: str, numbers: Callable[[str], NDArray[np.float64]], column: str) -> NDArray[np.float64]:
+    """Return the column of a metric of numbers."""
+    try:
+        return numbers(column)
+    except DataError as error:
+        raise DataError(
+            f"{error}; a metric is a number, or nothing; one of text needs `categories` (metrics.{name}.categories)"
+        ) from error
 
 
 def _labels_of_readings(settings: DatasetSettings, rows: _Rows, readings: Readings) -> Labels:
@@ -365,10 +379,12 @@ def strata_of(label: NDArray[np.float64] | NDArray[np.float32]) -> NDArray[np.in
     return rank * _STRATA // max(len(label), 1)
 
 
-def _some(rows: _Rows, chosen: NDArray[np.bool_], where: str) -> _Rows:
-    if not chosen.any():
-        raise DataError(f"no row is {where}")
-    return rows.where(chosen)
+def _in_words(rows: _Rows) -> str:
+    count = f"{len(rows.label)} rows"
+    if not rows.time_ms.any():
+        return count
+    first, last = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (rows.time_ms.min(), rows.time_ms.max()))
+    return f"{count} from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
 
 
 def _categories(name: str, given: Sequence[str], texts: NDArray[np.str_]) -> list[str]:

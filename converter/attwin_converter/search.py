@@ -22,6 +22,8 @@ from attwin_converter.tasks import Executor, Task, prepared
 Folds = Sequence[tuple[Indices, Indices]]
 _FIRST_FOLDS = 2
 _KEPT_SHARE, _LEAST_KEPT = 3, 4
+_HOPELESS = 1.25
+"""What is so many times worse on the first folds is not tried on the others."""
 _FINALISTS = 2
 _VARIANTS = 2
 
@@ -91,8 +93,8 @@ class Search:
         """Return the trials, in the order in which to take them.
 
         What the cheapest family makes of time and baselines says with which of them the others are worth trying: with
-        the two best of four. Those are tried on two folds, the better third of them on all, the best two with all
-        their seeds.
+        the two best of four. Those are tried on two folds, the better third of them on all unless they are hopeless,
+        the best two with all their seeds.
 
         Args:
             tried: The candidates.
@@ -105,16 +107,18 @@ class Search:
         cheap = [one for one in tried if one.family == CHEAPEST]
         scouts = self._round("trying inputs", [(one, 1) for one in cheap], every)
         others = [one for one in tried if one.family != CHEAPEST and one.variant in _best_variants(scouts, tried)]
-        first = self._round("trying families", [(one, 1) for one in others], self._first_folds())
-        if all(trial.problem for trial in scouts + first):
-            failed = [*scouts, *first][0]
-            raise SearchError(f"no candidate could be fitted; {failed.candidate.name}: {failed.problem}")
+        some = self._first_folds()
+        first = self._round("trying families", [(one, 1) for one in others], some)
+        _demand_one(scouts + first)
         right = sorted((trial for trial in first if not trial.problem), key=_score)
+        best = min(float(trial.errors[some].mean()) for trial in scouts + first if not trial.problem)
         kept = right[: max(_LEAST_KEPT, -(-len(right) // _KEPT_SHARE))]
+        kept = [trial for trial in kept if trial.score <= _HOPELESS * best]
         second = self._round("cross-validating the better ones", [(trial.candidate, 1) for trial in kept], every)
+        _demand_one(scouts + second)
         order = ranked([trial for trial in scouts + second if not trial.problem])
-        best = [trial for trial in order[:_FINALISTS] if seeds(trial.candidate) > 1]
-        third = self._round("averaging seeds", [(t.candidate, seeds(t.candidate)) for t in best], every)
+        finalists = [trial for trial in order[:_FINALISTS] if seeds(trial.candidate) > 1]
+        third = self._round("averaging seeds", [(t.candidate, seeds(t.candidate)) for t in finalists], every)
         averaged = {trial.candidate: trial for trial in third if not trial.problem}
         last = ranked([averaged.get(trial.candidate, trial) for trial in order[:_FINALISTS]])
         done = {trial.candidate for trial in order}
@@ -171,6 +175,11 @@ class Search:
             trial.plain[number] = _error(plain, label[validation])
             trial.shifted[number] = np.mean([_error(other, label[validation]) for other in shifted or [plain]])
         return replace(trial, epochs=int(np.median(epochs)))
+
+
+def _demand_one(trials: Sequence[Trial]) -> None:
+    if all(trial.problem for trial in trials):
+        raise SearchError(f"no candidate could be fitted; {trials[0].candidate.name}: {trials[0].problem}")
 
 
 def _score(trial: Trial) -> float:

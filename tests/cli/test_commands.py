@@ -1,5 +1,7 @@
 """Facts about the command line: help, exit codes, JSON, and what a terminal shows."""
 
+import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -13,15 +15,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import attwin as package
+from attwin.adapters.arrays import pack_arrays
+from attwin.adapters.bundle_zip import read_bundle, write_bundle
 from attwin.adapters.control_socket import ControlServer
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.cli.main import cli
 from attwin.cli.options import counted
+from attwin.core.manifest import Figures, RuntimeSpec
 from attwin.core.types import Reject, RejectReason
 from attwin.ports import Commit
 from attwin.wiring.reading import status_of
 from support.builders import T0_MS, a_catalogue
 
+OCCUPANCY = Path(package.__file__).parent / "data" / "occupancy.zip"
 GOOD = """\
 version: 1
 gateway: {id: g1}
@@ -330,6 +337,35 @@ def test_model_show_says_what_a_bundle_promises() -> None:
     manifest = json.loads(attwin("model", "show", "builtin:occupancy", "--json").stdout)
 
     assert "somebody is in the room" in text
-    accuracy = manifest["after"]["accuracy"]
-    assert f"accuracy {accuracy:.4f} ({round(accuracy * 2665):,} of 2,665)" in text
+    before, after = manifest["before"], manifest["after"]
+    assert f"accuracy {after['accuracy']:.4f} ({round(after['accuracy'] * 2665):,} of 2,665)" in text
+    gap = {name: round(after[name] - before[name], 4) + 0.0 for name in ("accuracy", "brier", "auc")}
+    assert f"accuracy {gap['accuracy']:+.4f}, Brier {gap['brier']:+.4f}, AUC {gap['auc']:+.4f}" in text
+    assert re.search(rf"^sha256 +{hashlib.sha256(OCCUPANCY.read_bytes()).hexdigest()}$", text, re.MULTILINE)
+    assert manifest["sha256"] in text
     assert (manifest["format"], manifest["kind"]) == (1, "room")
+
+
+def test_model_show_says_what_was_checked_where_and_whether_there_is_a_card(tmp_path: Path) -> None:
+    """Without a Keras model there is no difference; a regression has no Brier score."""
+    known = read_bundle(OCCUPANCY)
+    figures = Figures(rows=100, accuracy=0.9, brier=0.02, auc=None)
+    runtime = RuntimeSpec(name="c-library", version="2.17.1", worst=0.0123, latency_us=0.416, memory_kb=128)
+    golden, reference = pack_arrays(known.golden), b"{}"
+    shown = {}
+    for name, before, card in (("trained", figures, b"<!doctype html>"), ("taken", None, b"")):
+        manifest = dataclasses.replace(
+            known.manifest,
+            before=before,
+            after=dataclasses.replace(figures, accuracy=0.88, brier=0.025),
+            runtimes=[runtime],
+        )
+        path = tmp_path / f"{name}.zip"
+        write_bundle(path, manifest, model=known.model, golden=golden, reference=reference, card=card)
+        lines = CliRunner().invoke(cli, ["model", "show", str(path)]).output.splitlines()
+        shown[name] = {line[:13].strip(): line[13:].strip() for line in lines}
+
+    assert shown["trained"]["difference"] == "accuracy -0.0200, mean squared error +0.0050"
+    assert shown["trained"]["checked in"] == "c-library 2.17.1 (off by 0.0123 at most, 0.42 us a row, 128 KiB)"
+    assert shown["trained"]["card"] == "`attwin-convert report` shows it"
+    assert (shown["taken"]["difference"], shown["taken"]["card"]) == ("-", "-")

@@ -15,15 +15,14 @@ from attwin.adapters.bundle_zip import read_bundle, write_bundle
 from attwin.core.manifest import Figures
 from attwin_converter import cli
 from attwin_converter.card import render
-from attwin_converter.charts import Curve, reliability_points, roc_points
 from attwin_converter.findings import Finding, Severity
-from attwin_converter.measure import auc
-from attwin_converter.report import Report, Scored, Without
-from support.reports import a_report, scored
+from attwin_converter.report import LayerLoss, Report, Scored, Without
+from support.reports import a_report
 
 BUILT_IN = Path(attwin.__file__).parent / "data" / "occupancy.zip"
 REPORT = a_report()
 VOID = {"meta", "br", "img", "link", "hr"}
+BAD = '<script>alert("1")</script>'
 
 
 def a_bundle(path: Path, card: bytes = b"") -> None:
@@ -49,7 +48,7 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         self.ids += [value or "" for name, value in attrs if name == "id"]
-        self.links += [value or "" for name, value in attrs if name == "href"]
+        self.links += [value or "" for name, value in attrs if name in {"href", "aria-labelledby"}]
         if tag == "tr":
             self.rows.append([])
         elif tag in {"th", "td"}:
@@ -99,6 +98,17 @@ def test_the_figures_are_those_of_the_manifest() -> None:
     assert page.row("difference")[1:3] == ["-0.0012", "+0.0000"]
 
 
+def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
+    """-0.0000 would look like a loss."""
+    before = REPORT.manifest.before
+    assert before is not None
+    manifest = replace(REPORT.manifest, before=replace(before, brier=before.brier + 1e-7))
+
+    page = Page(render(replace(REPORT, manifest=manifest)))
+
+    assert page.row("difference")[2] == "+0.0000"
+
+
 def test_confusion_counts_every_row_once() -> None:
     """At 0.5, and at the threshold of the manifest."""
     test, threshold = REPORT.test, REPORT.manifest.threshold
@@ -122,23 +132,49 @@ def test_metrics_stand_in_the_order_of_what_they_are_worth() -> None:
 
     order = [row[0] for row in page.rows if row and row[0] in {"co2", "temperature", "clock"}][:3]
     assert order == ["temperature", "co2", "clock"]
-    assert re.findall(r'class="bar" style="width: ([\d.]+)%', text) == ["100.0", "5.0", "0.0"]
+    assert re.findall(r"width: ([\d.]+)%; background: var\(--first\)", text) == ["100.0", "5.0", "0.0"]
 
 
 def test_what_a_data_set_says_is_text() -> None:
-    """A metric, a label, a finding may be called like a tag."""
-    bad = "<script>alert(1)</script>"
+    """Whatever is called like a tag: in cells, in titles, in code."""
+    manifest, tried = REPORT.manifest, REPORT.tried[1]
     report = replace(
         REPORT,
-        manifest=replace(REPORT.manifest, label=bad),
-        findings=[Finding(severity=Severity.ERROR, what=bad, where=bad, advice=bad)],
-        without=[Without(metric=bad, shuffled=0.1, missing=None)],
-    )
+        manifest=replace(
+            manifest,
+            name=BAD, kind=BAD, label=BAD, masks=[BAD],
+            metrics=[replace(metric, name=BAD, unit=BAD) for metric in manifest.metrics],
+            features=[replace(feature, metric=BAD) for feature in manifest.features],
+        ),
+        source={BAD: BAD},
+        findings=[Finding(severity=Severity.ERROR, what=f"`{BAD}`", where=BAD, advice=BAD)],
+        folds=[BAD],
+        tried=[replace(tried, name=BAD, note=BAD)],
+        without=[Without(metric=BAD, shuffled=0.1, missing=None)],
+        layers=[LayerLoss(operator=BAD, tensor=BAD, error=0.3)],
+        warnings=[BAD, f"`{BAD}`"],
+    )  # fmt: skip
+
+    text = render(report)
+    page = Page(text)
+
+    assert page.open == []
+    assert "<script" not in text
+    assert not re.search(r'title="[^"]*alert\("', text)
+    escaped = "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;"
+    assert text.count(f"<code>{escaped}</code>") == 2
+    assert text.count(escaped) == 24
+    assert page.row(BAD)
+
+
+def test_a_pair_of_backticks_is_code_and_a_single_one_is_itself() -> None:
+    """Messages name columns so; a column may have one in its name."""
+    report = replace(REPORT, warnings=["see `co2` & `light`", "a`<b>"])
 
     text = render(report)
 
-    assert "<script" not in text
-    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 5
+    assert "<li>see <code>co2</code> &amp; <code>light</code></li>" in text
+    assert "<li>a`&lt;b&gt;</li>" in text
 
 
 def test_a_regression_has_no_curve_and_no_confusion() -> None:
@@ -158,7 +194,9 @@ def test_a_regression_has_no_curve_and_no_confusion() -> None:
     assert "mean squared error" in text
     assert "Brier" not in text
     assert "roc-title" not in text
-    assert "Labels are not 0 and 1" in text
+    assert "Confusion" not in text
+    assert "not 0 and 1, or all the same" in text
+    assert "on the right side of 0.5" in text
 
 
 def test_a_model_from_elsewhere_says_what_is_not_known() -> None:
@@ -172,33 +210,75 @@ def test_a_model_from_elsewhere_says_what_is_not_known() -> None:
     text = render(report)
 
     assert Page(text).open == []
-    for said in ("the model was trained elsewhere", "Nothing was found.", "Differences are from the first runtime"):
+    for said in (
+        "the model was trained elsewhere",
+        "Nothing was found.",
+        "Differences are from the first runtime",
+        "There is no Keras model to compare with",
+        "What each layer loses is not known",
+        "the threshold of the contract",
+    ):
         assert said in text
-    assert "Cross-validation</h3>" not in text
+    for unsaid in ("Cross-validation</h3>", "nor looked at when the model was chosen", "Keras model 0"):
+        assert unsaid not in text
 
 
-def test_the_curve_goes_from_nothing_called_to_all_and_its_area_is_the_auc() -> None:
-    """Equal scores are one threshold."""
-    rows = scored(500, 3)
-    coarse = np.round(rows.score, 1).astype(np.float32)
+def test_a_threshold_of_one_half_is_no_second_table() -> None:
+    """An imported model may say it."""
+    report = replace(REPORT, manifest=replace(REPORT.manifest, threshold=0.5))
 
-    false, true = roc_points(Curve(name="x", label=rows.label, score=coarse))
-
-    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
-    assert float(np.sum(np.diff(false) * (true[1:] + true[:-1]) / 2)) == pytest.approx(auc(rows.label, coarse))
+    assert (render(report).count("<b>Confusion at"), render(REPORT).count("<b>Confusion at")) == (1, 2)
 
 
-def test_reliability_is_the_mean_label_of_every_tenth_of_the_scores() -> None:
-    """A score of 1 belongs to the last; empty tenths have no dot."""
-    curve = Curve(
-        name="x", label=np.array([0, 1, 1, 1], np.float32), score=np.array([0.02, 0.04, 0.95, 1.0], np.float32)
-    )
+def test_findings_stand_together_by_how_much_they_matter() -> None:
+    """Warnings before notes, each with how many they are."""
+    note, warning = (Finding(severity=s, what=f"{s} found", where="rows") for s in (Severity.NOTE, Severity.WARNING))
+    text = render(replace(REPORT, findings=[note, warning, warning]))
 
-    score, label, count = reliability_points(curve)
+    places = [text.index(said) for said in ("2 warnings</span>", "warning found.", "1 note</span>", "note found.")]
 
-    assert score == pytest.approx([0.03, 0.975])
-    assert label == pytest.approx([0.5, 1.0])
-    assert count.tolist() == [2, 2]
+    assert places == sorted(places)
+    assert "0 errors" not in text
+
+
+def test_facts_that_the_shares_have_stand_there_alone() -> None:
+    """The rest is listed."""
+    report = replace(REPORT, source={"task": "binary", "train_rows": 2_000, "test_period": "none"})
+
+    listed = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", render(report))
+
+    assert listed == [("task", "binary"), ("split", "by file")]
+
+
+def test_rows_without_times_have_neither_windows_nor_a_period() -> None:
+    """A dash, and why; a row is all that its score is made of."""
+    shares = [replace(share, begin_ms=None, end_ms=None) for share in REPORT.shares]
+
+    timeless, timed = render(replace(REPORT, shares=shares)), render(REPORT)
+
+    assert "Rows without times have no first and last." in timeless
+    assert Page(timeless).row("train") == ["2,000", "1", "\N{EN DASH}", "\N{EN DASH}", "0.5000"]
+    assert "each score from one row alone" in timeless
+    assert "of 1 min" not in timeless
+    assert "last of 1 min" in timed
+
+
+def test_what_was_not_measured_is_a_dash_beside_its_reason() -> None:
+    """A candidate that was too slow has costs, and no errors."""
+    dash = "\N{EN DASH}"
+
+    row = Page(render(REPORT)).row("gru, buckets")
+
+    assert row == [dash, dash, dash, dash, "60.60", "67.0", dash, "60.6 us a row, the budget is 50"]
+
+
+def test_a_long_tensor_name_shows_its_end_and_has_all_of_it_in_its_title() -> None:
+    """The names of tensors differ in their last parts, which stay whole."""
+    name = "functional_1/transformer_block_11/multi_head_attention/query/MatMul"
+
+    text = render(replace(REPORT, layers=[LayerLoss(operator="FULLY_CONNECTED", tensor=name, error=0.31)]))
+
+    assert f'<code title="{name}">\N{HORIZONTAL ELLIPSIS}/multi_head_attention/query/MatMul</code>' in text
 
 
 def test_report_writes_the_card_of_a_bundle_and_opens_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from attwin_converter.examining import ModelError
 from attwin_converter.exporting import ParityError
 from attwin_converter.importing import Imported, import_model
 from attwin_converter.progress import Progress
-from attwin_converter.runtimes import runtimes
+from attwin_converter.runtimes import Runtime, runtimes
 from attwin_converter.worker import WorkerError
 
 pytestmark = pytest.mark.tflite
@@ -48,6 +50,7 @@ model(1, None, [6.0, 0.0]).save("linear.keras")
 model(3, "softmax", [6.0, 0.0] * 3).save("three.keras")
 model(1, "sigmoid", [6.0, 0.0, 0.0], inputs=3).save("other.keras")
 row = keras.Input((2,))
+keras.Model(row, keras.layers.Dense(1, activation="sigmoid")(keras.ops.erf(row))).save("erf.keras")
 keras.Model(row, keras.layers.Dense(1, activation="sigmoid")(keras.layers.Lambda(lambda x: x)(row))).save("code.keras")
 body = tf.lite.TFLiteConverter.from_keras_model(good).convert()
 graph = schema.ModelT.InitFromPackedBuf(body, 0)
@@ -101,13 +104,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@cache
+def every_runtime() -> Sequence[Runtime]:
+    """Return the runtimes that work here; asking takes a second."""
+    return runtimes()
+
+
 def imported(folder: Path, model: str, out: Path, more: str = "") -> Imported:
     """Import a model by the contract, and some lines more."""
     contract = folder / "contract.yaml"
     if more:
         contract = folder / f"{out.stem}.yaml"
         contract.write_text(CONTRACT + more, encoding="utf-8")
-    return import_model(folder / model, load_contract(contract), out, runtimes(), QUIET)
+    return import_model(folder / model, load_contract(contract), out, every_runtime(), QUIET)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +142,7 @@ def test_its_bundle_is_as_good_in_the_agent_as_it_says(
     assert figures.f1 == pytest.approx(found.manifest.after.f1)
     assert figures.accuracy > 0.97
     assert (found.manifest.before is not None) == model.endswith(".keras")
-    assert [one.name for one in found.manifest.runtimes] == [one.name for one in runtimes()]
+    assert [one.name for one in found.manifest.runtimes] == [one.name for one in every_runtime()]
     bundle = read_bundle(out)
     assert bundle.manifest.features[1].mean == 0.5
     assert "trained elsewhere" in bundle.card
@@ -146,7 +155,7 @@ def test_inputs_in_the_wrong_order_are_noticed_by_what_they_score(folder: Path, 
     contract = folder / "swapped.yaml"
     contract.write_text(CONTRACT.replace("level}", "noise}").replace("noise, mean", "level, mean"), encoding="utf-8")
 
-    found = import_model(folder / "good.tflite", load_contract(contract), tmp_path / "m.zip", runtimes(), QUIET)
+    found = import_model(folder / "good.tflite", load_contract(contract), tmp_path / "m.zip", every_runtime(), QUIET)
 
     assert any("always answering the mean label gives" in warning for warning in found.warnings)
 
@@ -158,7 +167,8 @@ def test_inputs_in_the_wrong_order_are_noticed_by_what_they_score(folder: Path, 
         pytest.param("three.keras", ModelError, r"it makes \[\[3\]\] of a row; one score is wanted", id="classes"),
         pytest.param("linear.keras", ModelError, "let the model end in a sigmoid", id="no score"),
         pytest.param("code.keras", ModelError, "Lambda layer, which is Python code", id="code"),
-        pytest.param("half.keras", ModelError, "no .keras file, or a damaged one", id="half a Keras file"),
+        pytest.param("erf.keras", ModelError, "TFLite has no operator for Erf", id="operation without an operator"),
+        pytest.param("half.keras", ModelError, "no .keras file, or a damaged one$", id="half a Keras file"),
         pytest.param("half.tflite", (ModelError, BundleError), "damaged|refuse|cannot|crashed", id="half a file"),
         pytest.param("text.tflite", ModelError, "no .tflite file, or a damaged one", id="text"),
         pytest.param("custom.tflite", ModelError, "it asks for Gaze, which no gateway has", id="custom operator"),
@@ -194,7 +204,7 @@ def import_model_with_tolerance(folder: Path, out: Path) -> None:
     contract = load_contract(folder / "contract.yaml")
     training = replace(contract.dataset.training, tolerance=-1.0)
     strict = replace(contract, dataset=replace(contract.dataset, training=training))
-    import_model(folder / "good.keras", strict, out, runtimes(), QUIET)
+    import_model(folder / "good.keras", strict, out, every_runtime(), QUIET)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +218,14 @@ def import_model_with_tolerance(folder: Path, out: Path) -> None:
         pytest.param("metric: level}", "metric: level, statistic: median}", "not `median`", id="statistic"),
         pytest.param("version: 1", "version: 1\nclock: [minute]", "clock features minute", id="clock"),
         pytest.param("version: 1", "version: 1\nmask: [level]", "did you mean `masks`", id="unknown key"),
+        pytest.param("version: 1", "version: 1\nmasks: [sound]", "`sound` is no metric of the data set", id="mask"),
+        pytest.param(
+            "features:\n  - {metric: level}",
+            "masks: [level]\nfeatures:\n  - {metric: noise}",
+            "never 1",
+            id="idle mask",
+        ),
+        pytest.param("version: 1", "version: 1\ntolerance: -1", "tolerance: out of range: -1", id="tolerance"),
         pytest.param("dataset.yaml", "gone.yaml", "gone.yaml", id="no data set"),
     ],
 )
@@ -221,6 +239,35 @@ def test_a_contract_says_what_is_wrong_with_it(folder: Path, tmp_path: Path, old
         load_contract(path)
 
     assert message in "\n".join(raised.value.problems)
+
+
+def test_a_contract_may_ask_for_the_clock_and_for_flags(folder: Path) -> None:
+    """Behind the features, as in a trained model."""
+    path = folder / "flags.yaml"
+    feature = "{metric: level, window: 1m, statistic: mean, mean: 1, scale: 2, bucket: 11}"
+    path.write_text(
+        f"version: 1\ndataset: dataset.yaml\nfeatures: [{feature}, {{metric: noise}}]\nclock: [hour_sin]\n"
+        "masks: [level]\nsaturation: 4\nprecision: dynamic\nbudget: {file_kb: 8}\n",
+        encoding="utf-8",
+    )
+
+    contract = load_contract(path)
+
+    manifest, dataset = contract.draft(), contract.dataset
+    spec, other = manifest.features
+    assert (other.title, other.window_ms) == ("noise.last", 120_000)
+    assert (spec.title, spec.window_ms, spec.mean, spec.scale) == ("level.mean[11]", 60_000, 1, 2)
+    assert (manifest.input_count, manifest.clock, manifest.masks) == (4, ["hour_sin"], ["level"])
+    assert (manifest.saturation, manifest.windows_ms) == (4, [60_000, 120_000])
+    assert (dataset.training.precision, dataset.training.tolerance, dataset.budget.file_kb) == ("dynamic", 0.002, 8)
+
+
+def test_a_model_that_costs_too_much_is_refused(folder: Path, tmp_path: Path) -> None:
+    """By the budget of the contract."""
+    with pytest.raises(ModelError, match=r"good.tflite: .*the budget is 1; `budget` of the contract may allow more"):
+        imported(folder, "good.tflite", tmp_path / "m.zip", "budget: {file_kb: 1}\n")
+
+    assert not (tmp_path / "m.zip").exists()
 
 
 def test_the_command_says_what_it_found(folder: Path, tmp_path: Path) -> None:

@@ -366,3 +366,24 @@ def test_a_large_level_does_not_cost_the_precision_of_what_is_measured_from_it()
     feature = Feature(metric=0, tier=0, statistic=Statistic.LAST, is_relative=True)
 
     assert looked([feature], [(0, 1e9), (1, 1e9 + 0.25)], usual) == [0.5]
+
+
+@pytest.mark.parametrize("spread_ms", [0, 400_000], ids=["at one time", "each at its own"])
+def test_many_entities_at_once_are_each_what_they_are_alone(spread_ms: int) -> None:
+    """More than a block of them; some have been silent for some buckets, some for a round, some for ever."""
+    entities, statistics = 1200, [s for s in Statistic if s is not Statistic.SLOPE]
+    rng = np.random.default_rng(1)
+    windows = Windows()
+    for minute in range(4):
+        some = np.flatnonzero(rng.random(entities) < 0.5).astype(np.int32)
+        some = some[some % 7 > 0]
+        windows.apply(some, np.full(len(some), T0_MS + 40_000 * minute), rng.normal(size=len(some)), [WINDOW_MS])
+    at_ms = T0_MS + 160_000 + rng.integers(0, spread_ms + 1, entities)
+    features = [Feature(metric=0, tier=0, statistic=statistic) for statistic in statistics]
+    series = np.arange(entities, dtype=np.int32)[:, None]
+
+    found = compute(windows, features, [WINDOW_MS], series, at_ms)
+
+    alone = [compute(windows, features, [WINDOW_MS], series[[k]], at_ms[[k]])[0] for k in range(entities)]
+    np.testing.assert_allclose(found, np.array(alone), rtol=1e-6)
+    assert 0.1 < np.isnan(found[:, 0]).mean() < 0.95

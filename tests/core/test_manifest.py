@@ -12,6 +12,7 @@ from attwin.core.manifest import (
     Manifest,
     check,
     features_of,
+    input_problems,
     population_of,
     with_population,
 )
@@ -39,6 +40,28 @@ def test_inputs_are_standardised_clipped_and_flagged() -> None:
         [0, -4, 0.5, 0, 1, 0],
     ]
     assert missing.tolist() == [[False, False], [False, False], [True, False]]
+
+
+def test_a_model_without_flags_and_saturation_is_given_its_inputs_as_they_are() -> None:
+    """As one that was trained elsewhere may want them; a missing feature is still 0."""
+    manifest = dataclasses.replace(a_manifest_with_a_count(), masks=[], saturation=None)
+
+    inputs, missing = InputBuilder(manifest).build(np.array([[100, 10, NAN, 10]], np.float32))
+
+    assert inputs.tolist() == [[45, 0, 0, 0]]
+    assert missing.shape == (1, 0)
+
+
+def test_what_is_wrong_with_inputs_has_its_place() -> None:
+    """A contract of an imported model says it line by line."""
+    manifest = a_manifest()
+    broken = dataclasses.replace(manifest.features[1], scale=0.0)
+    wrong = dataclasses.replace(
+        manifest, features=[manifest.features[0], broken], clock=["noon"], masks=["noise"], saturation=0.0
+    )
+
+    assert sorted(where for where, _ in input_problems(wrong)) == ["clock", "features[1]", "masks", "saturation"]
+    assert input_problems(manifest) == []
 
 
 def test_a_manifest_that_contradicts_itself_tells_every_contradiction() -> None:

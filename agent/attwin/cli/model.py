@@ -5,7 +5,7 @@ import dataclasses
 import click
 
 from attwin.cli.options import json_option, print_facts
-from attwin.core.manifest import MODEL
+from attwin.core.manifest import MODEL, Figures
 from attwin.wiring.models import bundle_path, read_bundle, verify_here
 
 
@@ -37,7 +37,7 @@ def show(bundle: str, *, as_json: bool) -> None:
     read = read_bundle(bundle_path(bundle))
     manifest = read.manifest
     if as_json:
-        print_facts(dataclasses.asdict(manifest), as_json=True)
+        print_facts({**dataclasses.asdict(manifest), "sha256": read.sha256}, as_json=True)
         return
     print_facts(
         {
@@ -51,15 +51,33 @@ def show(bundle: str, *, as_json: bool) -> None:
             "precision": manifest.precision,
             "Keras model": manifest.before.words if manifest.before else None,
             "exported file": manifest.after.words if manifest.after else None,
-            "threshold": f"{manifest.threshold:.3f}, of the best F1" if manifest.threshold is not None else None,
+            "difference": _gap(manifest.before, manifest.after),
+            "threshold": f"{manifest.threshold:.3f}, where F1 is counted" if manifest.threshold is not None else None,
             "checked in": [
-                f"{r.name} {r.version} (off by {r.worst:.4f} at most, {r.latency_us:.2f} us a row)"
+                f"{r.name} {r.version} (off by {r.worst:.4f} at most, {r.latency_us:.2f} us a row, {r.memory_kb} KiB)"
                 for r in manifest.runtimes
             ],
             "operators": [f"{o.name} {o.version}" for o in manifest.operators],
             "model bytes": manifest.files[MODEL].size,
+            "sha256": read.sha256,
             "created": manifest.created,
             "card": "`attwin-convert report` shows it" if read.card else None,
         },
         as_json=False,
+    )
+
+
+def _gap(before: Figures | None, after: Figures | None) -> str | None:
+    """Return by how much the exported file differs from the Keras model; None where there is no such model."""
+    if before is None or after is None:
+        return None
+    named = (
+        ("accuracy", before.accuracy, after.accuracy),
+        ("mean squared error" if after.auc is None else "Brier", before.brier, after.brier),
+        ("AUC", before.auc, after.auc),
+        ("average precision", before.average_precision, after.average_precision),
+        ("F1", before.f1, after.f1),
+    )
+    return ", ".join(
+        f"{name} {round(new - old, 4) + 0.0:+.4f}" for name, old, new in named if old is not None and new is not None
     )

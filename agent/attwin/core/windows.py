@@ -32,6 +32,8 @@ _GROUP = 3
 _LARGE, _VANISHES = 2.0**20, 2.0**16
 """About an origin beyond the one, a value that is smaller by the other would keep 8 bits or fewer itself."""
 _ROUNDING = 2.0**-24
+_BLOCK = 512
+"""Entities whose rings the cache holds while they are turned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,12 +144,24 @@ class Windows:
         self._make_room(int(series.max(initial=-1)) + 1)
         bucket_ms = window_ms // BUCKETS
         now = at_ms // bucket_ms
-        wanted = now[:, None] - np.arange(BUCKETS - 1, -1, -1)
-        slots = (wanted % BUCKETS)[:, None, :]
-        rings = self._rings[series[:, :, None], tier, slots]
-        # a slot that is ahead of the series' head still holds the bucket of the round before
-        rings[wanted[:, None, :] > self._head[series, tier][:, :, None]] = self._empty
-        kept = dict.fromkeys(PARTS, _NOT_KEPT) | dict(zip(self._parts, rings.transpose(3, 0, 1, 2), strict=True))
+        oldest = (now + 1) % BUCKETS
+        # by part and bucket, so that what is computed along the buckets runs along the entities
+        rings = np.empty((len(self._parts), BUCKETS, *series.shape), np.float32)
+        for start in range(0, len(series), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            own, turn = self._rings[series[block], tier].transpose(3, 2, 0, 1), int(oldest[start])
+            if (oldest[block] == turn).all():
+                rings[:, : BUCKETS - turn, block], rings[:, BUCKETS - turn :, block] = own[:, turn:], own[:, :turn]
+            else:
+                slots = (oldest[block] + np.arange(BUCKETS)[:, None]) % BUCKETS
+                rings[:, :, block] = np.take_along_axis(own, slots[None, :, :, None], axis=1)
+        behind = now[:, None] - self._head[series, tier]
+        if (behind > 0).any():
+            # a slot that is ahead of the series' head still holds the bucket of the round before
+            ahead = np.arange(BUCKETS)[:, None, None] >= BUCKETS - behind
+            for part, empty in zip(rings, self._empty, strict=True):
+                part[ahead] = empty
+        kept = dict.fromkeys(PARTS, _NOT_KEPT) | dict(zip(self._parts, rings.transpose(0, 2, 3, 1), strict=True))
         origin = self._origin[series]
         return WindowStats(**kept, origin=np.where(np.isnan(origin), 0.0, origin), bucket_ms=bucket_ms)
 
