@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from attwin_converter.fitting import Plan, Rows
 
 EPOCHS, BATCH = 12, 256
-_ROWS = 60_000
+_ROWS, _MOST_COPIES = 60_000, 30
 _EXCHANGED = 0.15
 """The share of metrics that a made row has from another one."""
 _TEACHERS = 3
@@ -40,7 +40,7 @@ def taught(plan: Plan, rows: Rows, seed: int) -> Rows:
     inputs, groups = rows["inputs"], np.array(plan["groups"])
     teachers = [_teacher(rows, seed * _TEACHERS + number) for number in range(_TEACHERS)]
     many = [inputs]
-    for _ in range(max(1, round(_ROWS / len(inputs)) - 1)):
+    for _ in range(min(_MOST_COPIES, max(1, round(_ROWS / len(inputs)) - 1))):
         exchanged = rng.random((len(inputs), groups.max() + 1)) < _EXCHANGED
         many.append(np.where(exchanged[:, groups], rng.permutation(inputs), inputs))
     whole = np.concatenate(many)

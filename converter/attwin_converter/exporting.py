@@ -23,6 +23,7 @@ from attwin_converter.worker import run_worker
 
 _CONVERT_SECONDS, _TUNE_SECONDS, _EXAMINE_SECONDS = 600.0, 3_600.0, 300.0
 _TUNE_EPOCHS, _TUNE_RATE = 10, 1e-4
+_ROUNDING = 1e-6
 _MOST_CALIBRATION = 2_000
 
 
@@ -202,13 +203,17 @@ def _demand_parity(exported: Exported, label: NDArray[np.float32], tolerance: fl
 
 
 def _losses(exported: Exported, label: NDArray[np.float32], tolerance: float) -> list[str]:
-    """Return the runtimes in which the file loses more accuracy or gains more error than it may."""
+    """Return the runtimes in which the file loses more accuracy or gains more error than it may.
+
+    One row may always turn: of few rows it is more than any tolerance.
+    """
+    most = max(tolerance, (1 + _ROUNDING) / len(label))
     before = figures_of(label, exported.original)
     after = {one.runtime.name: figures_of(label, one.scores) for one in exported.checked}
     return [
         name
         for name, found in after.items()
-        if before.accuracy - found.accuracy > tolerance or found.brier - before.brier > tolerance
+        if before.accuracy - found.accuracy > most or found.brier - before.brier > tolerance
     ]
 
 

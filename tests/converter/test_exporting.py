@@ -107,6 +107,26 @@ def test_a_file_computes_what_keras_does_in_every_runtime(
     assert ((found.keras > 0.5) == (rows_of(2)["label"] > 0.5)).mean() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("turned", "is_refused"), [pytest.param(1, False, id="one row"), pytest.param(2, True, id="two rows")]
+)
+def test_of_few_rows_one_may_turn(turned: int, *, is_refused: bool) -> None:
+    """One of eighty is more than any tolerance, and no sign of a bad file."""
+    label = np.tile(np.array([0, 1], np.float32), 40)
+    keras = label * 0.2 + 0.4
+    scores = keras.copy()
+    scores[: 2 * turned : 2] = 0.51
+    one = Checked(
+        runtime=Runtime(name="tflite-runtime", version="2", python=""), scores=scores, input=None, output=None,
+        latency_us=1.0, memory_kb=1, low=0.0, high=1.0,
+    )  # fmt: skip
+    exported = Exported(
+        model=b"", precision="int8", keras=keras, checked=[one], operators=[], layers=[], was_tuned=False
+    )
+
+    assert bool(exporting._losses(exported, label, 0.01)) == is_refused
+
+
 class Lossy:
     """Runs files as they are, but the first ones come out worse."""
 
