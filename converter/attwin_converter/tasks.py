@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+import attwin
 from attwin_converter.examining import TFLITE
 from attwin_converter.fitting import DONE, MODEL, give
 
@@ -65,7 +66,8 @@ def left_of(tasks: Sequence[Task], on_done: OnDone) -> list[Task]:
 
 def prepared(work: Path, name: str, step: str, plan: Mapping[str, Any], rows: Mapping[str, NDArray[Any]]) -> Task:
     """Return a task, its folder called by what it is made of, so that the same work is not done twice."""
-    digest = hashlib.blake2b(f"{step} {json.dumps(plan, sort_keys=True)}".encode(), digest_size=12)
+    what = f"{attwin.__version__} {step} {json.dumps(plan, sort_keys=True)}"
+    digest = hashlib.blake2b(what.encode(), digest_size=12)
     for key in sorted(rows):
         array = np.ascontiguousarray(rows[key])
         digest.update(f"{key} {array.dtype} {array.shape}".encode())
