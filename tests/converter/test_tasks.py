@@ -155,8 +155,10 @@ def test_an_interruption_leaves_what_was_done(tmp_path: Path) -> None:
     """Results are written whole: what is there is right, and the rest is done by the next run."""
     tasks = [a_task(tmp_path, seed) for seed in range(8)]
     script = (
-        "import sys\n"
+        "import signal, sys\n"
         "from pathlib import Path\n"
+        # where tests run in the background, it is ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from attwin_converter.local_executor import LocalExecutor\n"
         "from attwin_converter.tasks import Task\n"
         "tasks = [Task(name=f, step='fit', folder=Path(f)) for f in sys.argv[1:]]\n"

@@ -111,7 +111,13 @@ def test_trees_teach_a_network_that_a_line_cannot_follow(folder: Path) -> None:
 
 def test_the_same_command_goes_on_after_an_interruption(folder: Path) -> None:
     """What was fitted is there when it is asked for again, and is not fitted again."""
-    first = subprocess.Popen(command(folder, "logistic"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # where tests run in the background, SIGINT is ignored
+    run_it = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from attwin_converter.cli import main; main()"
+    )
+    asked = [sys.executable, "-c", run_it, *command(folder, "logistic")[3:]]
+    first = subprocess.Popen(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     work = folder / "m.zip.work"
     for _ in range(1_000):
         if len(list(work.glob("*/done.npz"))) > 1:
