@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.alerts import AlertFacts
 from attwin.core.clock_trust import Jump
-from attwin.core.outgoing import AlertFacts, Draft, OutgoingMessage
+from attwin.core.outgoing import Draft, OutgoingMessage
 from attwin.core.types import EmptyReason, ReadingBatch, Reject, RejectReason, joined
 
 CONNECTING = "connecting"
@@ -256,10 +257,24 @@ class AlertChange:
     Attributes:
         before: None for a new alert.
         after: As it is now.
+        evidence: Of a new alert, what was known when it opened: the rule, the model, the inputs.
     """
 
     before: AlertFacts | None
     after: AlertFacts
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def type(self) -> str:
+        """What happened: ``new``, ``update`` or ``end``."""
+        if not self.after.is_active:
+            return "end"
+        return "new" if self.before is None else "update"
+
+    def as_event(self) -> dict[str, object]:
+        """Return the transition as it is kept and read: the alert after it, and before it."""
+        before = None if self.before is None else self.before.as_dict()
+        return {"type": self.type, **self.after.as_dict(), "before": before}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 import attwin
 from attwin.core.baseline import RUNNING
-from attwin.core.clock_features import CLOCK, MS_PER_DAY
+from attwin.core.clock_features import CLOCK
 from attwin.core.errors import DataError
 from attwin.core.features import Statistic
+from attwin.core.local_time import MS_PER_DAY
 from attwin.core.manifest import (
     LOG,
     MASK_CONVENTION,

@@ -17,9 +17,10 @@ from attwin.adapters import sqlite_database, sqlite_salvage
 from attwin.adapters.sqlite_migrations import MIGRATIONS
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
+from attwin.core.alerts import AlertFacts
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
-from attwin.core.outgoing import AlertFacts, Draft
+from attwin.core.outgoing import Draft
 from attwin.ports import AlertChange, Commit
 from attwin.wiring import reading
 from attwin.wiring.auditing import audit_of
@@ -33,7 +34,7 @@ def an_alert(number: int) -> AlertFacts:
     """Return an active alert."""
     return AlertFacts(
         alert=number, rule=f"r{number}", entity="e0", severity="info", subject="co2", state="active", value=1.0,
-        threshold=0.0, since_ms=1, time_ms=2,
+        threshold=0.0, since_ms=1, time_ms=2, opened_ms=2,
     )  # fmt: skip
 
 

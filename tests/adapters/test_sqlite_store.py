@@ -14,10 +14,11 @@ from attwin.adapters.sqlite_database import reader
 from attwin.adapters.sqlite_outbox import Outbox
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
+from attwin.core.alerts import AlertFacts
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
-from attwin.core.outgoing import AlertFacts, Draft
+from attwin.core.outgoing import Draft
 from attwin.core.types import Quality, Reason, Reject, RejectReason
 from attwin.ports import AlertChange, Commit, ScoreRow
 from attwin.wiring.auditing import audit_of
@@ -57,6 +58,7 @@ def an_alert(**changes: object) -> AlertFacts:
         "threshold": 1000.0,
         "since_ms": T0_MS,
         "time_ms": T0_MS + 1,
+        "opened_ms": T0_MS + 1,
     }
     return AlertFacts(**(facts | changes))
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from attwin.core.clock_features import CLOCK, ClockFeatures, LocalTime
+from attwin.core.clock_features import CLOCK, ClockFeatures
 from attwin.core.errors import BundleError
+from attwin.core.local_time import LocalTime
 from attwin.runtime.zones import offset_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

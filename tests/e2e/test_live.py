@@ -113,7 +113,8 @@ def test_every_stored_score_is_the_offline_one_and_upstream_has_every_alert(
     assert all(abs(float(str(score)) - offline[int(str(time_ms))]) <= QUANTUM for time_ms, score in stored)
 
     alerts = query(agent, "select body from alert_events order by id")
-    assert [event["after"] for event in events] == [json.loads(str(body)) for (body,) in alerts]
+    kept = [json.loads(str(body)) for (body,) in alerts]
+    assert [(e["type"], e["after"], e["before"]) for e in events] == [(k.pop("type"), k, k.pop("before")) for k in kept]
     assert [event["type"] for event in events] == ["new" if e["after"]["state"] == "active" else "end" for e in events]
     assert len(events) >= 4
     lines = (tmp_path / "alerts.jsonl").read_text(encoding="utf-8").splitlines()

@@ -1,14 +1,16 @@
 """Facts about the loop: what is acknowledged, when, and what a failure leaves."""
 
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from attwin.adapters.json_payload import JsonDecoder
+from attwin.core.alerts import AlertFacts
 from attwin.core.clock_trust import Jump
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.routes import Routes, Source
-from attwin.core.rules import Rule
+from attwin.core.rules import Basis, Rule, Subject
 from attwin.core.topics import compile_template
 from attwin.core.types import Reason
 from attwin.ports import KeptReject
@@ -26,8 +28,7 @@ from support.fakes import FakeAlertLog, FakeClock, FakeSensors, FakeStore, FakeU
 HOT = Rule(
     name="hot",
     kind=0,
-    subject="temperature",
-    metric=0,
+    subject=Subject(basis=Basis.METRIC, name="temperature", column=0),
     above=True,
     threshold=50,
     clear=40,
@@ -47,7 +48,7 @@ class House:
         self, *, inflight: int = 20, up: bool = True, commit_ms: int = COMMIT_MS, with_model: bool = True
     ) -> None:
         self.drift = DriftWatch({0: a_drift_kind()})
-        self.refilled: list[dict[tuple[str, str], int]] = []
+        self.refilled: list[Sequence[AlertFacts]] = []
         self.clock = FakeClock(T0_MS + 10**9)
         self.sensors = FakeSensors()
         self.uplink = FakeUplink(up=up)
@@ -636,7 +637,7 @@ def test_a_believed_jump_of_the_clock_mends_what_is_stored() -> None:
 
     assert len(rig.store.commits) == 1
     assert rig.store.mended == [rig.clock.offset_ms]
-    assert rig.refilled == [{}]
+    assert rig.refilled == [[]]
 
 
 def test_a_jump_that_is_not_believed_changes_nothing() -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from attwin.adapters.clock import SystemClock
 from attwin.adapters.sqlite_store import SqliteStore
+from attwin.core.alerts import AlertFacts
 from attwin.core.drift import LEAST_SCORES
-from attwin.core.outgoing import AlertFacts
 from attwin.ports import AlertChange, Commit
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.drift import DAY_MS, SHOWN_DAYS, DriftKind, DriftWatch

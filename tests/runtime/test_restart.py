@@ -9,9 +9,9 @@ import pytest
 
 from attwin.adapters.clock import SystemClock
 from attwin.adapters.sqlite_store import SqliteStore
+from attwin.core.alerts import AlertFacts
 from attwin.core.catalogue import Catalogue
-from attwin.core.outgoing import AlertFacts
-from attwin.core.rules import Rule
+from attwin.core.rules import Basis, Rule, Subject
 from attwin.core.types import AlertState, readings
 from attwin.ports import AlertChange, Commit
 from attwin.runtime.twin import KindModel, Twin
@@ -23,8 +23,7 @@ LATER_MS = T0_MS + 10**9
 HOT = Rule(
     name="hot",
     kind=0,
-    subject="temperature",
-    metric=0,
+    subject=Subject(basis=Basis.METRIC, name="temperature", column=0),
     above=True,
     threshold=50,
     clear=40,
@@ -56,7 +55,7 @@ class Gateway:
             )
             for made in taken.scores:
                 self.twin.note_scores(made)
-            changes = self.book.apply(taken.transitions)
+            changes = self.book.apply(taken.transitions, now_ms=self.now_ms)
             self.store.commit(
                 Commit(
                     now_ms=self.now_ms,
@@ -74,7 +73,7 @@ class Gateway:
     def state(self) -> dict[str, str]:
         """Return value, score and rule state of each entity by name."""
         places = {self.catalogue.entity_ids[place]: place for place in self.catalogue.live()}
-        states = self.twin.rules[0].state
+        states = self.twin.rules.states[0].state
         return {
             name: f"value {self.twin.value[self.catalogue.first_series[place]]:g} "
             f"score {self.twin.score[place]:.6f} rule {states[place] if place < len(states) else 0}"
@@ -163,7 +162,7 @@ def test_an_alert_whose_rule_or_entity_is_gone_ends_at_the_start(tmp_path: Path,
     store = SqliteStore(path, catalogue, gateway="g", durability="full")
     orphan = AlertFacts(
         alert=1, rule=rule, entity=entity, severity="info", subject="co2", state="active", value=1.0, threshold=0.0,
-        since_ms=1, time_ms=1,
+        since_ms=1, time_ms=1, opened_ms=1,
     )  # fmt: skip
     catalogue.add("a", 0)
     store.commit(Commit(now_ms=1, alerts=[AlertChange(before=None, after=orphan)]))
@@ -173,7 +172,7 @@ def test_an_alert_whose_rule_or_entity_is_gone_ends_at_the_start(tmp_path: Path,
 
     assert gateway.book.active == {}
     assert gateway.store.active_alerts() == []
-    assert (gateway.twin.rules[0].state == AlertState.CLEARED).all()
+    assert (gateway.twin.rules.states[0].state == AlertState.CLEARED).all()
     gateway.store.close()
 
 

@@ -1,5 +1,6 @@
 """Facts about what readings do to the twin."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attwin.core.catalogue import Catalogue
-from attwin.core.rules import Rule, RuleStates
+from attwin.core.rules import Basis, Rule, Subject
 from attwin.core.types import ReadingBatch, Reason, readings
 from attwin.runtime.twin import KindModel, Taken, Twin, wave_ends
 from support.builders import T0_MS, a_kind, a_manifest
@@ -18,13 +19,13 @@ LATER_MS = T0_MS + 10**9
 EVENTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30_000), st.floats(-100, 100, width=32)), max_size=40)
 
 
-def a_twin(*, lateness_ms: int = 0) -> Twin:
+def a_twin(*, lateness_ms: int = 0, rules: Sequence[Rule] = ()) -> Twin:
     """Return three rooms with a model that scores by the mean of its inputs."""
     manifest = a_manifest(lateness_ms=lateness_ms, scale=40.0)
     catalogue = Catalogue([a_kind(lateness_ms=lateness_ms, low=-50.0, high=90.0)], most_entities=10)
     for number in range(3):
         catalogue.add(f"e{number}", 0)
-    return Twin(catalogue, {0: KindModel(manifest, MeanScorer(), [0, 1])}, [], most_ahead_ms=1000)
+    return Twin(catalogue, {0: KindModel(manifest, MeanScorer(), [0, 1])}, rules, most_ahead_ms=1000)
 
 
 def a_batch(events: list[tuple[int, int, float]]) -> ReadingBatch:
@@ -205,16 +206,14 @@ def test_an_alert_of_a_forgotten_entity_does_not_silence_the_next_in_its_place()
     rule = Rule(
         name="hot",
         kind=0,
-        subject="temperature",
-        metric=0,
+        subject=Subject(basis=Basis.METRIC, name="temperature", column=0),
         above=True,
         threshold=50,
         clear=40,
         for_ms=0,
         severity="info",
     )
-    twin = a_twin()
-    twin.rules.append(RuleStates(0, rule))
+    twin = a_twin(rules=[rule])
     first = twin.take(a_batch([(0, 0, 60.0)]), now_ms=LATER_MS)
 
     twin.forget(0)

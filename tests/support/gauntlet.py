@@ -21,7 +21,7 @@ from attwin.core.audit import sums_of
 from attwin.core.catalogue import Catalogue, Kind
 from attwin.core.deliveries import Deliveries
 from attwin.core.journal import decode
-from attwin.core.rules import Rule
+from attwin.core.rules import Basis, Rule, Subject
 from attwin.core.types import Reason, Reject
 from attwin.ports import Commit
 from attwin.runtime.agent import Agent
@@ -116,20 +116,27 @@ RULES = (
     Rule(
         name="hot",
         kind=0,
-        subject="temperature",
-        metric=0,
+        subject=Subject(basis=Basis.METRIC, name="temperature", column=0),
         above=True,
         threshold=50,
         clear=40,
         for_ms=0,
         severity="info",
     ),
-    Rule(name="low", kind=1, subject="co2", metric=1, above=False, threshold=-1, clear=0, for_ms=1000, severity="info"),
+    Rule(
+        name="low",
+        kind=1,
+        subject=Subject(basis=Basis.METRIC, name="co2", column=1),
+        above=False,
+        threshold=-1,
+        clear=0,
+        for_ms=1000,
+        severity="info",
+    ),
     Rule(
         name="busy",
         kind=0,
-        subject="attention",
-        metric=None,
+        subject=Subject(basis=Basis.ATTENTION, name="attention"),
         above=True,
         threshold=0.6,
         clear=0.5,

@@ -75,7 +75,7 @@ class AlertFile:
 
     def reserve(self, changes: Sequence[AlertChange]) -> None:
         """Keep alerts that the store cannot keep now, in the space that was set aside for them."""
-        lines = "".join(json.dumps({"event": None, **change.after.as_dict()}) + "\n" for change in changes).encode()
+        lines = "".join(json.dumps({"event": None, **change.as_event()}) + "\n" for change in changes).encode()
         room = _RESERVE_BYTES - self._reserved
         try:
             descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CLOEXEC)

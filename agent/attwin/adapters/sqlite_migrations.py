@@ -185,6 +185,19 @@ create table drift (
 ) strict, without rowid;
 """
 
+_M008 = """
+alter table alerts add column acknowledged_ms integer;
+alter table alerts add column by text not null default '';
+alter table alerts add column note text not null default '';
+alter table alerts add column snoozed_until_ms integer;
+alter table alerts add column muted text not null default '';
+alter table alerts add column announced integer not null default 1;
+alter table alerts add column flapping integer not null default 0;
+alter table alerts add column members text not null default '[]';
+alter table alerts add column evidence text not null default '{}';
+create index alerts_snoozed on alerts (snoozed_until_ms) where snoozed_until_ms is not null;
+"""
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -226,6 +239,12 @@ def m006_state_reasons(db: Database) -> None:
 def m007_drift(db: Database) -> None:
     """Keep how far each day was from training."""
     _run(db, _M007)
+
+
+@MIGRATIONS()
+def m008_alert_life(db: Database) -> None:
+    """Keep what people do about alerts, what mutes them, and what was known when they opened."""
+    _run(db, _M008)
 
 
 def _run(db: Database, script: str) -> None:

@@ -1,8 +1,6 @@
 """The durable twin in SQLite: a round becomes durable in one transaction."""
 
-import dataclasses
 import hashlib
-import json
 import logging
 import os
 import sqlite3
@@ -16,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.adapters import sqlite_alerts
 from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_checksums import judgement, row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
@@ -24,13 +23,14 @@ from attwin.adapters.sqlite_outbox import Outbox
 from attwin.adapters.sqlite_rejects import RejectRing
 from attwin.adapters.sqlite_salvage import HIGHEST_SERIES, UNTOLD
 from attwin.adapters.sqlite_upkeep import Keep, Upkeep
+from attwin.core.alerts import AlertFacts
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
 from attwin.core.journal import Segment, decode, encode, shifted
-from attwin.core.outgoing import LANES, AlertFacts, OutgoingMessage
+from attwin.core.outgoing import LANES, OutgoingMessage
 from attwin.core.types import QUALITY_WORDS, doubt_words
-from attwin.ports import AlertChange, Commit, Counts, DriftDay, KeptReject, ScoreRow
+from attwin.ports import Commit, Counts, DriftDay, KeptReject, ScoreRow
 
 _REFILL_MS = 3_600_000
 _JUDGED = "drift_judged "
@@ -169,10 +169,11 @@ class SqliteStore:
 
     def active_alerts(self) -> list[AlertFacts]:
         """Return the alerts that are active."""
-        names = [field.name for field in dataclasses.fields(AlertFacts)]
-        columns = ", ".join("id" if name == "alert" else name for name in names)
-        rows = self._connection.execute(f"select {columns} from alerts where state = 'active' order by id")
-        return [AlertFacts(**dict(zip(names, row, strict=True))) for row in rows]
+        return sqlite_alerts.load_active(self._connection)
+
+    def snoozed(self, now_ms: int) -> dict[tuple[str, str], int]:
+        """Return until when (rule, entity) are snoozed."""
+        return sqlite_alerts.load_snoozed(self._connection, now_ms)
 
     def next_alert(self) -> int:
         """Return the number for the next new alert."""
@@ -200,7 +201,7 @@ class SqliteStore:
             # a source may be called as the queue is
             self._save_segment(commit, Counter(commit.counts) + queued.counts)
             held = self._rejects.write(commit.rejects, commit.replayed, self._boot)
-            self._save_alerts(commit.alerts)
+            sqlite_alerts.save(self._connection, commit.alerts)
             self._save_scores(commit.scores)
             self._save_drift(commit.drift)
             self._connection.executemany(
@@ -439,24 +440,6 @@ class SqliteStore:
                 self._boot,
             ),
         )
-
-    def _save_alerts(self, changes: Sequence[AlertChange]) -> None:
-        for change in changes:
-            after = change.after
-            if change.before is None:
-                self._connection.execute(
-                    "insert into alerts values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
-                    (*after.as_dict().values(), after.time_ms),
-                )
-            else:
-                self._connection.execute(
-                    "update alerts set state = ?, value = ?, time_ms = ?, cleared_ms = ? where id = ?",
-                    (after.state, after.value, after.time_ms, after.time_ms, after.alert),
-                )
-            self._connection.execute(
-                "insert into alert_events (alert_id, time_ms, type, body) values (?, ?, ?, ?)",
-                (after.alert, after.time_ms, after.state, json.dumps(after.as_dict())),
-            )
 
     def _save_scores(self, rows: Sequence[ScoreRow]) -> None:
         if not rows:

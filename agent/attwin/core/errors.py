@@ -71,3 +71,9 @@ class AgentAwayError(AttwinError):
     def __init__(self, message: str, state: str = "not running") -> None:
         super().__init__(message)
         self.state = state
+
+
+class AlertGoneError(AttwinError):
+    """An alert that a person means is not active."""
+
+    hint = "`attwin alerts list` shows those that are."

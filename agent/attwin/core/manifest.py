@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attwin.core.baseline import RUNNING, Population
-from attwin.core.clock_features import CLOCK, MS_PER_DAY
+from attwin.core.clock_features import CLOCK
+from attwin.core.durations import format_duration
 from attwin.core.errors import BundleError
 from attwin.core.features import Feature, Statistic
+from attwin.core.local_time import MS_PER_DAY
 from attwin.core.quantise import Quantisation
 from attwin.core.windows import BUCKETS, TIERS
 
@@ -263,6 +265,11 @@ class Manifest:
         """Return what messages call a column of the features, those of the clock behind the others."""
         count = len(self.features)
         return self.features[column].title if column < count else f"clock.{self.clock[column - count]}"
+
+    def feature_names(self) -> list[str]:
+        """Return the name of every feature, such as ``co2.mean_5m``, before any baseline; those of the clock last."""
+        names = [f"{f.metric}.{f.measured}_{format_duration(f.window_ms)}" for f in self.features]
+        return names + [f"clock.{name}" for name in self.clock]
 
     def input_keys(self) -> list[tuple[str, int, str]]:
         """Return metric, window [ms] and what is computed of it before any baseline, for every feature in order."""

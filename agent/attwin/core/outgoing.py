@@ -4,16 +4,15 @@ Every message has the id ``<gateway>:<store id>:<lane>:<sequence>``, so that a r
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
+from attwin.core.alerts import AlertFacts
 from attwin.core.topics import quote_id
 
-DRIFT, STORE_DAMAGED = "drift", "store-damaged"
-"""The rules of the agent's own alerts: a kind has drifted from its training; the database was set aside."""
-OWN_RULES = (DRIFT, STORE_DAMAGED)
 URGENT, REST = "urgent", "rest"
 LANES = (URGENT, REST)
 """In the order in which they leave."""
+_MOST_MEMBERS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,49 +62,23 @@ def base_topic(gateway: str) -> str:
     return f"attwin/{quote_id(gateway)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertFacts:
-    """An alert at one of its transitions, as stored and as published.
-
-    Attributes:
-        alert: Its number in the store; the same from active to cleared.
-        rule, entity, severity: What it is.
-        subject: The metric's name or ``attention``; what an alert of the agent's own is about.
-        state: ``active`` or ``cleared``.
-        value: What caused the transition.
-        threshold: The level that was passed.
-        since_ms: When the condition began.
-        time_ms: When the transition happened, in event time.
-    """
-
-    alert: int
-    rule: str
-    entity: str
-    severity: str
-    subject: str
-    state: str
-    value: float
-    threshold: float
-    since_ms: int
-    time_ms: int
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the alert as it is written to files and topics."""
-        return asdict(self)
-
-
 def alert_drafts(base: str, before: AlertFacts | None, after: AlertFacts) -> list[Draft]:
-    """Return the two messages of a transition: the event, and the alert's retained topic, empty once it is cleared."""
-    active = after.state == "active"
-    body = after.as_dict()
+    """Return the two messages of a transition: the event, and the alert's retained topic, empty once it is cleared.
+
+    There are none of an alert that is muted and was never told; when it is told, it is new to who hears of it.
+    """
+    if not after.announced:
+        return []
+    told = before is not None and before.announced
+    body = _told(after)
     return [
         Draft(
             lane=URGENT,
             topic=f"{base}/events",
             retain=False,
             body={
-                "type": "new" if active else "end",
-                "before": before.as_dict() if before else None,
+                "type": ("update" if told else "new") if after.is_active else "end",
+                "before": _told(before) if before and told else None,
                 "after": body,
             },
         ),
@@ -113,9 +86,14 @@ def alert_drafts(base: str, before: AlertFacts | None, after: AlertFacts) -> lis
             lane=URGENT,
             topic=f"{base}/alert/{quote_id(after.entity)}/{quote_id(after.rule)}",
             retain=True,
-            body=body if active else None,
+            body=body if after.is_active else None,
         ),
     ]
+
+
+def _told(facts: AlertFacts) -> dict[str, object]:
+    """Return an alert as it is published: of a large group, the first members."""
+    return replace(facts, members=facts.members[:_MOST_MEMBERS]).as_dict()
 
 
 def twin_draft(base: str, entity: str, body: dict[str, object] | None) -> Draft:

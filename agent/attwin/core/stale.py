@@ -29,6 +29,8 @@ class Staleness:
         self.stale = np.zeros(_FIRST_CAPACITY, np.bool_)
         self._heard_s = np.full(_FIRST_CAPACITY, _NEVER_S, np.int32)
         self._entity_heard_ms = np.full(_FIRST_CAPACITY, NEVER_MS, np.int64)
+        # as heard, but later by the time in which nobody could be heard
+        self._excused_ms = np.zeros(_FIRST_CAPACITY, np.int64)
         self._now_ms = 0
         limits = [STALE_PERIODS * metric.every_ms / 1000 for metric in metrics]
         self._limit_s = np.array([limit or np.inf for limit in limits])
@@ -38,6 +40,7 @@ class Staleness:
         self._now_ms = now_ms
         self._make_room(int(series.max(initial=-1)) + 1)
         self._heard_s[series] = now_ms // 1000
+        self._excused_ms[series] = now_ms
         self.stale[series] = False
 
     def hear_entities(self, entities: NDArray[np.int32], now_ms: int) -> None:
@@ -50,6 +53,18 @@ class Staleness:
         if entity >= len(self._entity_heard_ms) or self._entity_heard_ms[entity] == NEVER_MS:
             return 0
         return now_ms - int(self._entity_heard_ms[entity])
+
+    def entities_silent_ms(self, entities: NDArray[np.int32], now_ms: int) -> NDArray[np.int64]:
+        """Return for how long nothing was heard of entities; of those that never were, since the start. Shape (N,)."""
+        self._entity_heard_ms = grown(self._entity_heard_ms, int(entities.max(initial=-1)) + 1, NEVER_MS)
+        heard_ms = self._entity_heard_ms[entities]
+        return now_ms - np.where(heard_ms == NEVER_MS, 0, heard_ms)
+
+    def series_silent_ms(self, series: NDArray[np.int32], now_ms: int) -> NDArray[np.int64]:
+        """Return for how long nothing was heard of series, as of entities. Shape (N,)."""
+        self._make_room(int(series.max(initial=-1)) + 1)
+        silent_ms: NDArray[np.int64] = now_ms - self._excused_ms[series]
+        return silent_ms
 
     def silence(self, series: Sequence[int]) -> None:
         """Note that the sensor side says that nothing more comes for now."""
@@ -81,14 +96,16 @@ class Staleness:
         self._entity_heard_ms = grown(self._entity_heard_ms, int(entities.max(initial=-1)) + 1, NEVER_MS)
         self._entity_heard_ms[entities[self._entity_heard_ms[entities] == NEVER_MS]] = now_ms
 
-    def excuse_entities(self, duration_ms: int) -> None:
-        """Take back some silence of all entities: nobody could be heard."""
+    def excuse(self, duration_ms: int) -> None:
+        """Take back some silence of all entities and series: nobody could be heard."""
+        self._excused_ms += duration_ms
         self._entity_heard_ms[self._entity_heard_ms != NEVER_MS] += duration_ms
 
     def forget(self, series: range, entity: int) -> None:
         """Forget an entity and its series."""
         self._make_room(series.stop)
-        self.stale[series.start : series.stop], self._heard_s[series.start : series.stop] = False, _NEVER_S
+        own = slice(series.start, series.stop)
+        self.stale[own], self._heard_s[own], self._excused_ms[own] = False, _NEVER_S, self._now_ms
         if entity < len(self._entity_heard_ms):
             self._entity_heard_ms[entity] = NEVER_MS
 
@@ -105,8 +122,10 @@ class Staleness:
         """Go on, at the start, from what ``dump`` returned."""
         silent_s, silent_ms = arrays["silent_s"].astype(np.int64), arrays["entity_silent_ms"].astype(np.int64)
         self._heard_s = np.where(silent_s < 0, _NEVER_S, -silent_s).astype(np.int32)
+        self._excused_ms = -1000 * np.maximum(silent_s, 0)
         self._entity_heard_ms = np.where(silent_ms < 0, NEVER_MS, -silent_ms)
         self.stale = arrays["stale"].astype(np.bool_)
 
     def _make_room(self, length: int) -> None:
         self.stale, self._heard_s = grown(self.stale, length), grown(self._heard_s, length, _NEVER_S)
+        self._excused_ms = grown(self._excused_ms, length, self._now_ms)

@@ -215,15 +215,17 @@ class AlertState(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """An alert that became active or cleared.
+    """An alert that became active, graver, or cleared.
 
     Attributes:
         rule: The index of the rule.
         entity: The entity's index in the catalogue.
         state: ``ACTIVE`` or ``CLEARED``, the state after the transition.
         time_ms: Event time of the reading or score that caused it.
-        value: That reading or score.
+        value: That reading or score; NaN where none caused it.
         since_ms: Event time at which the condition began.
+        severity: Of the alert after it.
+        is_flapping: Whether it came and went so often that it is one alert now.
     """
 
     rule: int
@@ -232,3 +234,5 @@ class Transition:
     time_ms: int
     value: float
     since_ms: int
+    severity: str
+    is_flapping: bool = False

@@ -16,10 +16,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.alerts import AlertFacts
 from attwin.core.audit import MESSAGES_REPLAYED
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
-from attwin.core.outgoing import OWN_RULES, alert_drafts, health_draft, twin_draft
+from attwin.core.outgoing import alert_drafts, health_draft, twin_draft
+from attwin.core.rules import Basis
 from attwin.core.types import DOUBTS, RejectReason, SuppressReason, gravest_doubts
 from attwin.ports import (
     AlertChange,
@@ -36,13 +38,15 @@ from attwin.ports import (
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, MOST_BATCH, Committer
 from attwin.runtime.drift import DriftWatch
+from attwin.runtime.event_clock import EventClock
+from attwin.runtime.evidence import Evidence
 from attwin.runtime.gather import Gather
 from attwin.runtime.ingest import Counts, Ingest, Ingested
 from attwin.runtime.notices import Notices
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.receipts import Receipts
 from attwin.runtime.round import Round
-from attwin.runtime.twin import Taken, Twin
+from attwin.runtime.twin import Scores, Taken, Twin
 
 _IDLE_MS = 500
 _SNAPSHOT_MS = 60_000
@@ -78,7 +82,7 @@ class Agent:
         health_every_ms: int,
         forget_after_ms: int,
         lasting: frozenset[str],
-        refill: Callable[[dict[tuple[str, str], int]], None],
+        refill: Callable[[Sequence[AlertFacts]], None],
         drift: DriftWatch,
     ) -> None:
         self.twin = twin
@@ -99,6 +103,9 @@ class Agent:
         self._sources = tuple(sources)
         self._gather = Gather(batch, now)
         self._notices = Notices(clock)
+        self._evidence = Evidence(twin, clock)
+        self._event_clock = EventClock()
+        self._event_clock.note(int(twin.time_ms.max()), now)
         self._committer = Committer(
             clock=clock,
             store=store,
@@ -308,7 +315,8 @@ class Agent:
         for made in taken.scores:
             current.scores += self.twin.note_scores(made)
             self.drift.add(made)
-        self._announce(self.book.apply(taken.transitions))
+        self._event_clock.note(self.twin.newest_ms, self.clock.monotonic_ms())
+        self.announce(self.book.apply(taken.transitions, now_ms=self.clock.now_ms()), taken.scores)
         current.scores += self._rows_at(taken)
         if self.uplink:
             now = self.clock.monotonic_ms()
@@ -316,30 +324,35 @@ class Agent:
                 current.drafts += self._publisher.due_scores(made, now)
             current.drafts += self._publisher.due_readings(taken.stored, now)
 
-    def _announce(self, changes: Sequence[AlertChange]) -> None:
-        """Keep alerts that changed for the commit, and tell upstream."""
-        self._round.alerts += changes
+    def announce(self, changes: Sequence[AlertChange], scores: Sequence[Scores] = ()) -> None:
+        """Keep alerts that changed for the commit, with what was known when they opened, and tell upstream."""
+        self._round.alerts += [
+            change if change.before else replace(change, evidence=self._evidence.of(change.after, scores))
+            for change in changes
+        ]
         if self.uplink:
             for change in changes:
                 self._round.drafts += alert_drafts(self._publisher.base, change.before, change.after)
 
     def _rows_at(self, taken: Taken) -> list[ScoreRow]:
-        """Return the scores at which an alert on attention changed."""
+        """Return the scores at which an alert on attention, or on what it is made of, changed."""
         rows = []
         for transition in taken.transitions:
-            if self.twin.rules[transition.rule].rule.metric is None:
-                made = next(s for s in taken.scores if s.kind == self.twin.rules[transition.rule].rule.kind)
+            rule = self.twin.rules.states[transition.rule].rule
+            if rule.subject.basis in (Basis.ATTENTION, Basis.FEATURE):
+                made = next(s for s in taken.scores if s.kind == rule.kind)
                 rows.append(self.twin.row_of(made, transition.entity, transition.time_ms))
         return rows
 
     def _tick(self, now: int) -> None:
         """Do what is due from time to time."""
         if not self.sensors.is_up():
-            self.twin.staleness.excuse_entities(now - self._ticked_ms)
+            self.twin.staleness.excuse(now - self._ticked_ms)
         self._ticked_ms = now
         self._next_tick_ms = now + _IDLE_MS
         self._check_clock()
         self._judge_drift()
+        self._judge_time(now)
         number = self.twin.catalogue.series_number[: self.twin.catalogue.series_count]
         self._tell_stale(self.twin.staleness.update(number, now - self._started_ms))
         for name, link in (("broker", self.sensors), ("upstream", self.uplink)):
@@ -354,13 +367,21 @@ class Agent:
         if not self._committer.stalled and now >= self._care_from_ms:
             self._look_after_store(now)
 
+    def _judge_time(self, now: int) -> None:
+        """Follow the alerts that change as time goes by."""
+        now_ms = self.clock.now_ms()
+        event_ms = self._event_clock.at(now, now_ms)
+        transitions = self.twin.on_tick(event_ms, is_heard=self.sensors.is_up(), since_start_ms=now - self._started_ms)
+        changes = self.book.apply(transitions, now_ms=now_ms)
+        self.announce(changes + self.book.tick(event_ms, now_ms=now_ms))
+
     def _judge_drift(self) -> None:
         """Keep the days that are over, and say which of them are far from training."""
         for day in self.drift.judge():
             self._round.drift.append(day)
             change = self.drift.announce(day, self.book)
             if change:
-                self._announce([change])
+                self.announce([change])
 
     def _look_after_store(self, now: int) -> None:
         """Do what the store needs from time to time; where the disk refuses, later."""
@@ -422,7 +443,8 @@ class Agent:
         self._mend_from_ms = None
         self._ingest.forget_receipts()
         self.drift.forget_after(self.clock.now_ms())
-        self._refill({key: facts.since_ms for key, facts in self.book.active.items()})
+        self._refill(list(self.book.active.values()))
+        self._event_clock.note(self.twin.newest_ms, self.clock.monotonic_ms())
         self._snapshot()
 
     def health(self) -> dict[str, object]:
@@ -460,8 +482,7 @@ class Agent:
             name = catalogue.entity_ids[entity]
             if self.twin.staleness.silent_for_ms(entity, now_ms) <= self._forget_after_ms or name in self._lasting:
                 continue
-            ended = [facts for key, facts in self.book.active.items() if key[1] == name and key[0] not in OWN_RULES]
-            self._announce([self.book.end(facts, now_ms=self.clock.now_ms()) for facts in ended])
+            self.announce(self.book.forget(name, now_ms=self.clock.now_ms()))
             if self.uplink:
                 self._round.drafts.append(twin_draft(self._publisher.base, name, None))
             self._committer.flush()

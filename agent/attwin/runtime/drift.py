@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.alerts import DRIFT, AlertFacts
 from attwin.core.columns import NEVER_MS
 from attwin.core.drift import LEAST_SCORES, Reference
-from attwin.core.outgoing import DRIFT, AlertFacts
 from attwin.ports import AlertChange, DriftDay
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.twin import Scores

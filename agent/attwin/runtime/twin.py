@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.alerts import AlertFacts
 from attwin.core.baseline import Baselines
 from attwin.core.catalogue import Catalogue
 from attwin.core.clean import ClockView, History, Ranges, Recent, judge
@@ -17,12 +18,14 @@ from attwin.core.clock_features import ClockFeatures
 from attwin.core.columns import NEVER_MS, grown
 from attwin.core.features import compute, parts_of, relative
 from attwin.core.grid import Grid, Wave
+from attwin.core.groups import Groups
 from attwin.core.manifest import InputBuilder, Manifest, features_of, population_of
-from attwin.core.rules import Rule, RuleStates
+from attwin.core.rules import Rule
 from attwin.core.stale import Staleness
-from attwin.core.types import MS_PER_MINUTE, AlertState, Quality, ReadingBatch, Reason, Transition
+from attwin.core.types import MS_PER_MINUTE, Quality, ReadingBatch, Reason, Transition
 from attwin.core.windows import Windows
 from attwin.ports import Scorer, ScoreRow
+from attwin.runtime.rules import RuleBoard
 from attwin.runtime.zones import offset_of
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -31,19 +34,21 @@ Arrays = dict[str, NDArray[np.generic]]
 class KindModel:
     """The model of a kind, ready to run."""
 
-    def __init__(self, manifest: Manifest, scorer: Scorer, metrics: Sequence[int]) -> None:
+    def __init__(self, manifest: Manifest, scorer: Scorer, metrics: Sequence[int], *, sha256: str = "") -> None:
         """Bind a model to a kind.
 
         Args:
             manifest: The model's contract.
             scorer: Runs the model.
             metrics: The place in the kind of each metric of the manifest, in the manifest's order.
+            sha256: The hash of its bundle, empty where it is in none.
 
         Raises:
             BundleError: This machine does not know the time zone of the model's clock.
         """
         self.manifest = manifest
         self.scorer = scorer
+        self.sha256 = sha256
         self._features = features_of(manifest)
         self.parts = parts_of(self._features)
         self._builder = InputBuilder(manifest)
@@ -167,10 +172,12 @@ class Twin:
         rules: Sequence[Rule],
         *,
         most_ahead_ms: int,
+        groups: Groups | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.models = dict(models)
-        self.rules = [RuleStates(index, rule) for index, rule in enumerate(rules)]
+        self.rules = RuleBoard(rules, catalogue, groups)
+        self.newest_ms = NEVER_MS
         self.value = np.full(64, np.nan)
         self.time_ms = np.full(64, NEVER_MS, np.int64)
         self.quality = np.zeros(64, np.uint8)
@@ -253,7 +260,8 @@ class Twin:
         entity = self.catalogue.series_entity[stored.series]
         usable = stored.quality != Quality.BAD
         on_time = (stored.reason & Reason.UNTIMELY) == 0
-        transitions = self._evaluate_metrics(stored, entity, usable & on_time)
+        self.newest_ms = max(self.newest_ms, int(stored.time_ms[on_time].max(initial=NEVER_MS)))
+        transitions = self.rules.on_readings(stored, entity, usable & on_time)
         scores = []
         for kind, grid in self._grids.items():
             mine = on_time & (self.catalogue.entity_kind[entity] == kind)
@@ -262,7 +270,7 @@ class Twin:
             grid.add(entity[mine], stored.series[mine], stored.time_ms[mine], value[mine], doubtful)
             scores += self._score(kind, list(self._features(kind, grid.close())))
         for made in scores:
-            transitions += self._evaluate_scores(made)
+            transitions += self.rules.on_scores(made.kind, made.entity, made.time_ms, made.score, made.raw)
         return scores, transitions
 
     def finish(self) -> list[Scores]:
@@ -344,8 +352,7 @@ class Twin:
         grid = self._grids.get(int(self.catalogue.entity_kind[entity]))
         if grid:
             grid.forget(entity)
-        for states in self.rules:
-            states.restore(entity, AlertState.CLEARED, 0)
+        self.rules.forget(entity)
         self.value[own], self.time_ms[own], self.quality[own], self.reason[own] = np.nan, NEVER_MS, 0, 0
         self.score[entity], self.score_ms[entity], self.missing[entity] = np.nan, NEVER_MS, 0
         self.catalogue.forget(entity)
@@ -363,8 +370,8 @@ class Twin:
         self._windows = self._no_windows()
         self._baselines.let_go()
         self._grids = {kind: Grid(self.catalogue.kinds[kind]) for kind in self.models}
-        for states in self.rules:
-            states.state[:] = AlertState.CLEARED
+        self.rules.reset()
+        self.newest_ms = NEVER_MS
         self._believable_ms = newest_ms + self._most_ahead_ms
 
     def dump(self) -> Arrays:
@@ -380,7 +387,7 @@ class Twin:
         if any(model.has_baseline for model in self.models.values()):
             parts["baselines"] = self._baselines.dump() | {"layout": np.frombuffer(self._measured(), np.uint8)}
         parts |= {f"grid{kind}": grid.dump() for kind, grid in self._grids.items()}
-        parts |= {_rule_part(r.rule): {"state": r.state, "since_ms": r.since_ms} for r in self.rules}
+        parts |= self.rules.dump()
         arrays: Arrays = {f"{part}.{name}": array for part, state in parts.items() for name, array in state.items()}
         return arrays | {
             "layout": np.frombuffer(self._layout(), np.uint8),
@@ -422,20 +429,22 @@ class Twin:
                     self.staleness.forget(self.catalogue.series_of(place), place)
         for kind, grid in self._grids.items():
             grid.load(parts[f"grid{kind}"])
-        for states in self.rules:
-            own = parts.get(_rule_part(states.rule))
-            if own:
-                states.state = own["state"].astype(np.int8)
-                states.since_ms = own["since_ms"].astype(np.int64)
+        self.rules.load(parts)
 
-    def set_active(self, active: Mapping[tuple[str, str], int]) -> None:
-        """Make the alerts of the store, (rule, entity) -> since, the active ones, and no others."""
-        for states in self.rules:
-            states.state[states.state == AlertState.ACTIVE] = AlertState.CLEARED
-            for (rule, entity_id), since_ms in active.items():
-                entity = self.catalogue.find(entity_id)
-                if rule == states.rule.name and entity is not None:
-                    states.restore(entity, AlertState.ACTIVE, since_ms)
+    def on_tick(self, event_ms: int, *, is_heard: bool, since_start_ms: int) -> list[Transition]:
+        """Return the alerts that change as time goes by; see ``RuleBoard.on_tick``."""
+        return self.rules.on_tick(
+            event_ms,
+            staleness=self.staleness,
+            value=self.value,
+            quality=self.quality,
+            is_heard=is_heard,
+            since_start_ms=since_start_ms,
+        )
+
+    def set_active(self, active: Sequence[AlertFacts]) -> None:
+        """Make the alerts of the store the active ones, and no others."""
+        self.rules.set_active(active)
 
     def _layout(self) -> bytes:
         """Return what the columns of a snapshot mean: metrics, windows, grid and features of each kind."""
@@ -493,25 +502,6 @@ class Twin:
         self.quality[batch.series[newest]] = batch.quality[newest]
         self.reason[batch.series[newest]] = batch.reason[newest]
 
-    def _evaluate_metrics(
-        self, batch: ReadingBatch, entity: NDArray[np.int32], counts: NDArray[np.bool_]
-    ) -> list[Transition]:
-        transitions: list[Transition] = []
-        metric = self.catalogue.series_metric[batch.series]
-        kind = self.catalogue.entity_kind[entity]
-        for states in self.rules:
-            if states.rule.metric is not None:
-                rows = counts & (metric == states.rule.metric) & (kind == states.rule.kind)
-                transitions += states.evaluate(entity[rows], batch.time_ms[rows], batch.value[rows])
-        return transitions
-
-    def _evaluate_scores(self, made: Scores) -> list[Transition]:
-        transitions: list[Transition] = []
-        for states in self.rules:
-            if states.rule.metric is None and states.rule.kind == made.kind:
-                transitions += states.evaluate(made.entity, made.time_ms, made.score.astype(np.float64))
-        return transitions
-
     def _features(self, kind: int, waves: Iterator[Wave]) -> Iterator[_Features]:
         """Apply closed ticks to the windows, wave by wave, and yield the features of each."""
         model, step_ms = self.models[kind], self.catalogue.kinds[kind].step_ms
@@ -568,11 +558,6 @@ def _joined(features: NDArray[np.float64], clock: Sequence[NDArray[np.float32]])
     with np.errstate(over="ignore"):
         rounded = features.astype(np.float32)
     return np.concatenate([rounded, *clock], axis=1) if clock else rounded
-
-
-def _rule_part(rule: Rule) -> str:
-    """Return the name of a rule's part of a snapshot; it changes with the rule."""
-    return "rule" + hashlib.sha256(repr(rule).encode()).hexdigest()[:16]
 
 
 _OWN = ("value", "time_ms", "quality", "reason", "score", "score_ms", "missing")

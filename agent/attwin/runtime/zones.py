@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from attwin.core.clock_features import OffsetOf
 from attwin.core.errors import BundleError
+from attwin.core.local_time import OffsetOf
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -12,10 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from attwin.core.errors import SettingsError
 from attwin.core.names import name_pattern
-from attwin.core.outgoing import OWN_RULES
 from attwin.core.pseudonyms import LEAST_KEY_BYTES
 from attwin.core.rules import ATTENTION
-from attwin.core.topics import ID_RULE, compile_template, is_id
+from attwin.core.topics import compile_template
 from attwin.core.units import UNITS, conversion
 from attwin.settings.model import (
     BrokerSettings,
@@ -23,7 +22,6 @@ from attwin.settings.model import (
     MetricSettings,
     PayloadSettings,
     PrivacySettings,
-    RuleSettings,
     Settings,
     SourceSettings,
 )
@@ -38,6 +36,8 @@ from attwin.settings.payloads import (
     time_field,
 )
 from attwin.settings.reader import Reader, did_you_mean
+from attwin.settings.references import check_kind, check_metric, check_name
+from attwin.settings.rules import check_rules
 
 _MOST_INFLIGHT = 65_535
 _LEAST_KEEPALIVE_MS, _MOST_KEEPALIVE_MS = 1_000, 65_535_000
@@ -143,13 +143,9 @@ def _check(settings: Settings, reader: Reader) -> None:
     for index, source in enumerate(settings.sources):
         _check_source(source, f"sources[{index}]", settings, reader)
     for entity, entity_settings in settings.entities.items():
-        _check_name(entity, f"entities.{entity}", reader)
-        _check_kind(entity_settings.kind, f"entities.{entity}.kind", settings, reader)
-    for index, rule in enumerate(settings.rules):
-        _check_rule(rule, f"rules[{index}]", settings, reader)
-    for name, count in Counter(rule.name for rule in settings.rules).items():
-        if name and count > 1:
-            reader.report_at("rules", f"{count} rules are called `{name}`; a name must be unique")
+        check_name(entity, f"entities.{entity}", reader)
+        check_kind(entity_settings.kind, f"entities.{entity}.kind", settings, reader)
+    check_rules(settings, reader)
     for topic, count in Counter(topic for source in settings.sources for topic in _filters(source)).items():
         if topic and count > 1:
             reader.report_at("sources", f"{count} sources have topics like `{topic}`; a topic belongs to one source")
@@ -176,12 +172,12 @@ def _check_limits(settings: Settings, reader: Reader) -> None:
 
 def _check_kind_itself(name: str, kind: KindSettings, reader: Reader) -> None:
     where = f"kinds.{name}"
-    _check_name(name, where, reader)
+    check_name(name, where, reader)
     if not kind.metrics and not reader.has_below(f"{where}.metrics"):
         reader.report_at(f"{where}.metrics", "at least one metric is needed")
     for metric_name, metric in kind.metrics.items():
         at = f"{where}.metrics.{metric_name}"
-        _check_name(metric_name, at, reader)
+        check_name(metric_name, at, reader)
         if metric_name == ATTENTION:
             reader.report_at(at, "`attention` is the model's output; call the metric something else")
         if metric.unit not in UNITS:
@@ -212,7 +208,7 @@ def _check_categories(metric: MetricSettings, at: str, reader: Reader) -> None:
 
 
 def _check_gateway(settings: Settings, reader: Reader) -> None:
-    _check_name(settings.gateway.id, "gateway.id", reader)
+    check_name(settings.gateway.id, "gateway.id", reader)
     if not _is_zone(settings.gateway.zone):
         reader.report_at("gateway.zone", f"`{settings.gateway.zone}` is no IANA time zone such as Europe/Berlin")
 
@@ -223,11 +219,6 @@ def _is_zone(name: str) -> bool:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
-
-
-def _check_name(name: str, where: str, reader: Reader) -> None:
-    if not is_id(name):
-        reader.report_at(where, f"`{name}`: a name has {ID_RULE}")
 
 
 def _check_broker(broker: BrokerSettings, where: str, reader: Reader) -> None:
@@ -271,14 +262,8 @@ def _without_password(url: str) -> str:
     return "..." if "@" in url else url
 
 
-def _check_kind(kind: str, where: str, settings: Settings, reader: Reader) -> bool:
-    if kind not in settings.kinds and not reader.has(f"kinds.{kind}") and not reader.is_wrong("kinds"):
-        reader.report_at(where, f"`{kind}` is not a kind; {did_you_mean(kind, settings.kinds)}")
-    return kind in settings.kinds
-
-
 def _check_source(source: SourceSettings, where: str, settings: Settings, reader: Reader) -> None:
-    known_kind = _check_kind(source.kind, f"{where}.kind", settings, reader)
+    known_kind = check_kind(source.kind, f"{where}.kind", settings, reader)
     payload = source.payload
     if reader.is_wrong(f"{where}.payload.format"):
         return
@@ -286,9 +271,9 @@ def _check_source(source: SourceSettings, where: str, settings: Settings, reader
     if known_kind:
         _check_names(source, where, settings, reader)
     if source.entity:
-        _check_name(source.entity, f"{where}.entity", reader)
+        check_name(source.entity, f"{where}.entity", reader)
     if source.metric and known_kind:
-        _check_metric(source.metric, source.kind, f"{where}.metric", settings, reader)
+        check_metric(source.metric, source.kind, f"{where}.metric", settings, reader)
     try:
         templates = [compile_template(topic) for topic in filters_of(source)]
     except ValueError as error:
@@ -338,12 +323,12 @@ def _check_names(source: SourceSettings, where: str, settings: Settings, reader:
     payload, metrics = source.payload, settings.kinds[source.kind].metrics
     named = [column for column in payload.columns if column not in CSV_WORDS and column not in payload.values.values()]
     for metric in payload.values:
-        _check_metric(metric, source.kind, f"{where}.payload.values.{metric}", settings, reader)
+        check_metric(metric, source.kind, f"{where}.payload.values.{metric}", settings, reader)
     for metric in named:
-        _check_metric(metric, source.kind, f"{where}.payload.columns", settings, reader)
+        check_metric(metric, source.kind, f"{where}.payload.columns", settings, reader)
     for metric, unit in payload.units.items():
         at = f"{where}.payload.units.{metric}"
-        _check_metric(metric, source.kind, at, settings, reader)
+        check_metric(metric, source.kind, at, settings, reader)
         if unit not in UNITS:
             reader.report_at(at, f"`{unit}` is no unit; {_unit_advice(unit)}")
         elif metric in metrics and metrics[metric].unit in UNITS and not conversion(unit, metrics[metric].unit):
@@ -387,13 +372,6 @@ def pseudonym_key(privacy: PrivacySettings) -> bytes:
     return privacy.key.reveal.strip().encode() if privacy.key else b""
 
 
-def _check_metric(metric: str, kind: str, where: str, settings: Settings, reader: Reader) -> None:
-    known = settings.kinds[kind].metrics
-    at = f"kinds.{kind}.metrics"
-    if metric not in known and not reader.has(f"{at}.{metric}") and not reader.is_wrong(at):
-        reader.report_at(where, f"`{metric}` is not a metric of kind `{kind}`; {did_you_mean(metric, known)}")
-
-
 def _check_one_place(
     what: str, fixed: str, topic_fields: frozenset[str], says: Says, where: str, reader: Reader
 ) -> None:
@@ -407,29 +385,6 @@ def _check_one_place(
         )
     elif not (in_topic or fixed or in_payload):
         reader.report_at(where, f"no {{{what}}} in the topic and no `{what}:`; say which {what} it is")
-
-
-def _check_rule(rule: RuleSettings, where: str, settings: Settings, reader: Reader) -> None:
-    _check_name(rule.name, f"{where}.name", reader)
-    if rule.name in OWN_RULES:
-        reader.report_at(f"{where}.name", f"`{rule.name}` is an alert of the agent's own; call the rule something else")
-    when = rule.when
-    if _check_kind(rule.kind, f"{where}.kind", settings, reader):
-        kind = settings.kinds[rule.kind]
-        if when.metric:
-            _check_metric(when.metric, rule.kind, f"{where}.when.metric", settings, reader)
-        if when.attention and not kind.model:
-            reader.report_at(f"{where}.when.attention", f"kind `{rule.kind}` has no model")
-    if bool(when.metric) == when.attention:
-        reader.report_at(f"{where}.when", "either `metric: NAME` or `attention: true`")
-    if (when.above is None) == (when.below is None):
-        reader.report_at(f"{where}.when", "either `above:` or `below:`")
-    if when.above is not None and (when.clear_above is not None or (when.clear_below or when.above) > when.above):
-        reader.report_at(f"{where}.when", "with `above:` goes `clear_below:`, at or below that level")
-    if when.below is not None:
-        clear = when.below if when.clear_above is None else when.clear_above
-        if when.clear_below is not None or clear < when.below:
-            reader.report_at(f"{where}.when", "with `below:` goes `clear_above:`, at or above that level")
 
 
 _USUAL_UNITS = {

@@ -242,9 +242,11 @@ class EntitySettings:
 
     Attributes:
         kind: Its kind.
+        parent: What it is a part of: another entity, or a group.
     """
 
     kind: str
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,13 +268,20 @@ class LimitSettings:
     ahead: DurationMs = 60_000
 
 
+Severity = Literal["info", "warning", "critical"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhenSettings:
     """A condition: one subject, one direction.
 
     Attributes:
-        metric: A metric of the kind.
+        metric: A metric of the kind; with silent, the one that must not be.
+        feature: A feature of the kind's model, such as co2.mean_5m.
         attention: true for the model's score.
+        peers: A metric: how far an entity's is from those of its groups, in robust standard deviations.
+        silent: true where nothing is heard of an entity, or of its metric.
+        longer: With silent: for how long; three of the metric's periods unless told.
         above: The condition is a value above this level.
         below: The condition is a value below this level.
         clear_below: With above: the alert clears below this level; above itself unless told.
@@ -280,7 +289,11 @@ class WhenSettings:
     """
 
     metric: str = ""
+    feature: str = ""
     attention: bool = False
+    peers: str = ""
+    silent: bool = False
+    longer: DurationMs | None = None
     above: float | None = None
     below: float | None = None
     clear_below: float | None = None
@@ -288,22 +301,115 @@ class WhenSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoursSettings:
+    """Hours of some days, by the clocks of the gateway's zone.
+
+    Attributes:
+        days: On which they begin: mon, sat, or mon-fri; every day unless told.
+        from_: Written from: a time of day such as 08:00.
+        to: A time of day; at or before the first one it is that of the next day.
+    """
+
+    days: list[str] = field(default_factory=lambda: ["mon-sun"])
+    from_: str = "00:00"
+    to: str = "24:00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuietSettings:
+    """When an alert that opens is not told until the hours are over; it is kept and listed all the same.
+
+    Attributes:
+        hours: When it is quiet.
+        except_: Written except: severities that are told all the same.
+    """
+
+    hours: list[HoursSettings]
+    except_: list[Severity] = field(default_factory=lambda: ["critical"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlappingSettings:
+    """When an alert that comes and goes becomes one alert, which stays until its condition is away for long.
+
+    Attributes:
+        changes: How many times it opens within that time.
+        within: That time, and how long the condition must be away then.
+    """
+
+    changes: int = 4
+    within: DurationMs = 600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscalateSettings:
+    """When an active alert becomes graver in place.
+
+    Attributes:
+        severity: What it becomes.
+        above: With above in when: beyond this level.
+        below: With below in when: beyond this level.
+        after: When it has been active for so long and nobody has acknowledged it.
+    """
+
+    severity: Severity
+    above: float | None = None
+    below: float | None = None
+    after: DurationMs | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TogetherSettings:
+    """One alert for a group of entities, with those for which the condition holds.
+
+    Attributes:
+        groups: Names of groups; all entities of the kind as one group unless told.
+        at_least: For how many of them the condition must hold.
+        gather: How long the alert waits for others before it is told, and between two changes.
+    """
+
+    groups: list[str] = field(default_factory=list)
+    at_least: int = 1
+    gather: DurationMs = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSettings:
-    """When to alert.
+    """When to alert. Durations are in the time of the readings.
 
     Attributes:
         name: Unique; part of the alert's topic.
         kind: For which entities.
+        entities: Ids, or patterns such as north-*; all of the kind unless told.
         when: The condition.
-        for_: Written for: how long it must hold, in the time of the readings.
+        for_: Written for: how long it must hold.
+        count: For how many values in a row it must hold.
+        clear_for: How long it must be away before the alert clears.
+        cooldown: How long after it cleared an alert cannot open again.
         severity: info, warning or critical.
+        escalate: When an active alert becomes graver.
+        flapping: When an alert that comes and goes becomes one alert.
+        schedule: When the rule holds; always unless told.
+        quiet: When alerts that open are not told; as for all rules unless told.
+        together: One alert for a group of entities.
+        suppressed_by: Rules whose alert, on the entity, its groups or its parents, explains this one.
     """
 
     name: str
     kind: str
+    entities: list[str] = field(default_factory=list)
     when: WhenSettings
     for_: DurationMs = 0
-    severity: Literal["info", "warning", "critical"] = "warning"
+    count: int = 1
+    clear_for: DurationMs = 0
+    cooldown: DurationMs = 0
+    severity: Severity = "warning"
+    escalate: list[EscalateSettings] = field(default_factory=list)
+    flapping: FlappingSettings | None = None
+    schedule: list[HoursSettings] = field(default_factory=list)
+    quiet: QuietSettings | None = None
+    together: TogetherSettings | None = None
+    suppressed_by: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,7 +427,9 @@ class Settings:
         privacy: How identifiers of people and devices are protected.
         entities: Entities known from the start, by id; others are learned from topics.
         limits: Bounds that keep the gateway safe.
+        groups: Ids and patterns of entities, by the name of a group.
         rules: When to alert.
+        quiet: When alerts that open are not told; a rule may say otherwise.
         drift: When to alert on drift of a model's inputs or scores.
     """
 
@@ -335,5 +443,7 @@ class Settings:
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     entities: dict[str, EntitySettings] = field(default_factory=dict)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    groups: dict[str, list[str]] = field(default_factory=dict)
     rules: list[RuleSettings] = field(default_factory=list)
+    quiet: QuietSettings | None = None
     drift: DriftSettings = field(default_factory=DriftSettings)

@@ -5,7 +5,10 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+from attwin.core.durations import UNITS_MS, format_duration
+
+__all__ = ["format_duration"]
+
 OFF = "off"
 _MOST_MS = 36_525 * 86_400_000
 _UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -64,7 +67,7 @@ def parse_duration(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if not match:
         raise ValueError(f"a duration such as 5s or 2m, not `{text}`")
-    duration_ms = float(match[1]) * _UNITS_MS[match[2]]
+    duration_ms = float(match[1]) * UNITS_MS[match[2]]
     if duration_ms > _MOST_MS:
         raise ValueError(f"a duration of at most 100 years, not `{text[:20]}`")
     return round(duration_ms)
@@ -101,11 +104,3 @@ def format_size(size: int) -> str:
         if size and size % _UNITS_BYTES[unit] == 0:
             return f"{size // _UNITS_BYTES[unit]}{unit}"
     return f"{size}B"
-
-
-def format_duration(duration_ms: int) -> str:
-    """Return the shortest form that ``parse_duration`` reads back exactly."""
-    for unit in ("d", "h", "m", "s"):
-        if duration_ms and duration_ms % _UNITS_MS[unit] == 0:
-            return f"{duration_ms // _UNITS_MS[unit]}{unit}"
-    return f"{duration_ms}ms"

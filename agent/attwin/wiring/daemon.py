@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import attwin
 from attwin.adapters.alert_file import AlertFile
 from attwin.adapters.clock import SystemClock
 from attwin.adapters.control_socket import ControlServer, control_path
@@ -14,36 +13,30 @@ from attwin.adapters.mqtt_upstream import MqttUpLink
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
 from attwin.adapters.wakeup import SignalWatch
-from attwin.core.catalogue import Catalogue, Kind, Metric
+from attwin.core.alerts import STORE_DAMAGED
 from attwin.core.deliveries import LEAST_HORIZON
 from attwin.core.errors import SettingsError
-from attwin.core.outgoing import STORE_DAMAGED, alert_drafts, base_topic
+from attwin.core.outgoing import alert_drafts, base_topic
 from attwin.core.routes import Source
-from attwin.core.rules import ATTENTION, Rule
 from attwin.ports import Commit
 from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.commands import Commands
 from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
-from attwin.runtime.drift import DriftKind, DriftWatch
+from attwin.runtime.drift import DriftWatch
 from attwin.runtime.publish import TwinPublisher
-from attwin.runtime.twin import KindModel, Twin
-from attwin.settings.model import KindSettings, RuleSettings, Settings, StoreSettings
+from attwin.settings.model import Settings, StoreSettings
 from attwin.wiring.brokers import address_of
+from attwin.wiring.house import House
 from attwin.wiring.models import (
-    bind,
     bundle_path,
     chosen_runtime,
-    load_bundle,
-    metrics_of,
     read_bundle,
     verify_in_child,
 )
 from attwin.wiring.reading import CONTROL, GATEWAY, ZONE, tested_models
 from attwin.wiring.restore import refill, restore
-from attwin.wiring.sources import ingest_of, inspect_sources, sources_of
-
-_NO_MODEL_STEP_MS = 1000
+from attwin.wiring.sources import ingest_of, inspect_sources
 
 log = logging.getLogger("attwin")
 
@@ -76,7 +69,7 @@ class Daemon:
         path = Path(settings.store.path)
         demand_packages(settings)
         demand_tested(settings, path)
-        house = _House(settings)
+        house = House(settings)
         horizon = max(LEAST_HORIZON, 2 * settings.broker.inflight)
         store = SqliteStore(
             path,
@@ -89,11 +82,11 @@ class Daemon:
             clock = SystemClock(floor_ms=store.newest_ms(), file=settings.gateway.clock_file)
             store.begin_boot(_BOOT_ID.read_text(encoding="ascii").strip(), clock.offset_ms, now_ms=clock.now_ms())
             house.note_models(store, clock)
-            twin = Twin(house.catalogue, house.models, house.rules, most_ahead_ms=settings.limits.ahead)
+            twin = house.twin()
             entities = {name: entity.kind for name, entity in settings.entities.items()}
             upstream_base = base if settings.upstream else None
             drift = DriftWatch(house.drift)
-            book = restore(store, twin, house.names, entities, house.rules, upstream_base, clock, drift)
+            book = restore(store, twin, house.names, entities, house.rules, upstream_base, clock, drift, house.groups)
             if store.salvaged is not None:
                 _tell_salvaged(store, book, upstream_base, settings.gateway.id, clock)
             alert_file = AlertFile(
@@ -182,62 +175,6 @@ class Daemon:
         self.agent.stopping = True
 
 
-class _House:
-    """What the configuration describes, by number."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.names = list(settings.kinds)
-        self.bundles = {
-            index: load_bundle(bundle_path(kind.model))
-            for index, kind in enumerate(settings.kinds.values())
-            if kind.model
-        }
-        metrics = [metrics_of(kind) for kind in settings.kinds.values()]
-        self.models = {
-            index: bind(bundle, scorer, metrics[index], self.names[index])
-            for index, (bundle, scorer) in self.bundles.items()
-        }
-        kinds = [
-            _kind(name, kind, metrics[index], self.models.get(index))
-            for index, (name, kind) in enumerate(settings.kinds.items())
-        ]
-        self.catalogue = Catalogue(kinds, most_entities=settings.limits.entities)
-        self.rules = [_rule(rule, self.names, kinds) for rule in settings.rules]
-        self.sources = sources_of(settings)
-        self.drift = {
-            index: DriftKind(
-                name=name,
-                model=self.bundles[index][0].sha256,
-                reference=reference,
-                limit=(kind.drift or settings.drift).limit,
-            )
-            for index, (name, kind) in enumerate(settings.kinds.items())
-            if index in self.bundles and (reference := self.bundles[index][0].reference)
-        }
-
-    def note_models(self, store: SqliteStore, clock: SystemClock) -> None:
-        """Note the models as active."""
-        for index, (bundle, scorer) in self.bundles.items():
-            name, manifest = self.names[index], bundle.manifest
-            store.note_model(
-                name, manifest.name, manifest.version, bundle.sha256, scorer.runtime, now_ms=clock.now_ms()
-            )
-
-    def info(self, store_id: str) -> dict[str, object]:
-        """Return what the gateway says of itself."""
-        models = {
-            self.names[index]: {
-                "name": bundle.manifest.name,
-                "version": bundle.manifest.version,
-                "sha256": bundle.sha256,
-                "runtime": scorer.runtime,
-            }
-            for index, (bundle, scorer) in self.bundles.items()
-        }
-        return {"attwin": attwin.__version__, "site": self.settings.gateway.site, "store": store_id, "models": models}
-
-
 def demand_packages(settings: Settings) -> None:
     """Refuse a configuration that needs a package which is not installed.
 
@@ -301,35 +238,4 @@ def _keep(settings: StoreSettings, horizon: int) -> Keep:
         budget_bytes=settings.budget,
         free_bytes=settings.free,
         deliveries=horizon,
-    )
-
-
-def _kind(name: str, settings: KindSettings, metrics: tuple[Metric, ...], model: KindModel | None) -> Kind:
-    lateness_ms = model.manifest.lateness_ms if model else 0
-    return Kind(
-        name=name,
-        metrics=metrics,
-        windows_ms=tuple(model.manifest.windows_ms) if model else (),
-        step_ms=model.manifest.step_ms if model else _NO_MODEL_STEP_MS,
-        lateness_ms=lateness_ms if settings.lateness is None else settings.lateness,
-    )
-
-
-def _rule(settings: RuleSettings, names: Sequence[str], kinds: Sequence[Kind]) -> Rule:
-    when, kind = settings.when, names.index(settings.kind)
-    above = when.above is not None
-    threshold = when.above if when.above is not None else when.below
-    clear = when.clear_below if above else when.clear_above
-    if threshold is None:
-        raise SettingsError([f"rule {settings.name}: neither above nor below"])
-    return Rule(
-        name=settings.name,
-        kind=kind,
-        subject=when.metric or ATTENTION,
-        metric=kinds[kind].metric_index(when.metric) if when.metric else None,
-        above=above,
-        threshold=threshold,
-        clear=threshold if clear is None else clear,
-        for_ms=settings.for_,
-        severity=settings.severity,
     )

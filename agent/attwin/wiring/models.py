@@ -147,7 +147,7 @@ def bind(bundle: Bundle, scorer: Scorer, metrics: Sequence[Metric], kind: str) -
     """
     _demand_fit(bundle.manifest, metrics, kind)
     place = {metric.name: index for index, metric in enumerate(metrics)}
-    return KindModel(bundle.manifest, scorer, [place[m.name] for m in bundle.manifest.metrics])
+    return KindModel(bundle.manifest, scorer, [place[m.name] for m in bundle.manifest.metrics], sha256=bundle.sha256)
 
 
 def _demand_fit(manifest: Manifest, metrics: Sequence[Metric], kind: str) -> None:

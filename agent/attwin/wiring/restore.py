@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from attwin.adapters.sqlite_store import SqliteStore
+from attwin.core.alerts import DRIFT, AlertFacts
+from attwin.core.groups import Groups
 from attwin.core.journal import Segment
-from attwin.core.outgoing import DRIFT, AlertFacts, alert_drafts
+from attwin.core.outgoing import alert_drafts
 from attwin.core.rules import Rule
 from attwin.core.types import ReadingBatch
 from attwin.ports import Clock, Commit
@@ -15,7 +17,7 @@ from attwin.runtime.drift import DriftWatch
 from attwin.runtime.twin import Twin
 
 
-def restore(
+def restore(  # noqa: PLR0913, PLR0917 -- all that a start needs
     store: SqliteStore,
     twin: Twin,
     kinds: Sequence[str],
@@ -24,6 +26,7 @@ def restore(
     base: str | None,
     clock: Clock,
     drift: DriftWatch | None = None,
+    groups: Groups | None = None,
 ) -> AlertBook:
     """Bring the twin to where the last commit left it, and return the alerts that are active.
 
@@ -36,6 +39,7 @@ def restore(
         base: Of topics upstream, None where there is no upstream.
         clock: For what ends now.
         drift: Empty as yet.
+        groups: Those of the configuration.
     """
     drift = drift or DriftWatch({})
     judged_ms = store.drift_judged()
@@ -48,25 +52,31 @@ def restore(
             known = None
         if known is None:
             twin.catalogue.add(entity, kind)
-    book = AlertBook(rules, twin.catalogue, store.active_alerts(), next_alert=store.next_alert())
-    kind_of = {rule.name: rule.kind for rule in rules}
+    book = AlertBook(
+        rules,
+        twin.catalogue,
+        store.active_alerts(),
+        next_alert=store.next_alert(),
+        groups=groups,
+        snoozed=store.snoozed(clock.now_ms()),
+    )
     orphans = [
-        f
-        for f in book.active.values()
-        if (not drift.keeps(f, judged_ms) if f.rule == DRIFT else kind_of.get(f.rule) != book.kind_of(f.entity))
+        facts
+        for facts in book.active.values()
+        if not (drift.keeps(facts, judged_ms) if facts.rule == DRIFT else book.belongs(facts))
     ]
     _end(orphans, store, book, base, clock.now_ms())
-    twin.set_active({key: facts.since_ms for key, facts in book.active.items()})
+    twin.set_active(list(book.active.values()))
     return book
 
 
-def refill(store: SqliteStore, twin: Twin, active: Mapping[tuple[str, str], int], clock: Clock) -> None:
+def refill(store: SqliteStore, twin: Twin, active: Sequence[AlertFacts], clock: Clock) -> None:
     """Make the twin anew from the last hour of the journal, after its times were put right.
 
     Args:
         store: What became durable.
         twin: To be emptied and filled.
-        active: Since when the alerts of (rule, entity) are active.
+        active: The alerts that are active.
         clock: The time that is right now.
     """
     twin.clear(newest_ms=clock.now_ms())
