@@ -367,3 +367,60 @@ def test_a_reload_takes_a_new_configuration_and_refuses_a_wrong_one(
         assert agent.log().count("state=st") == 1
         attwin("audit", "--config", str(agent.config))
         agent.stop()
+
+
+def logged(agent: Agent) -> list[str]:
+    """Return type, state and rule of the lines of alerts.jsonl."""
+    lines = agent.config.with_name("alerts.jsonl").read_text(encoding="utf-8").splitlines()
+    return [f"{event['type']} {event['rule']}" for event in map(json.loads, lines)]
+
+
+@pytest.mark.tflite
+def test_a_person_asks_why_takes_it_up_and_snoozes(
+    agent: Agent, mosquitto: Mosquitto, base: str, tmp_path: Path
+) -> None:
+    """Each change is in the database, in alerts.jsonl and upstream; a stopped agent finds what was done meanwhile."""
+    config = str(agent.config)
+    part = tmp_path / "part.csv"
+    part.write_text("\n".join(OCCUPANCY.read_text(encoding="utf-8").splitlines()[:120]) + "\n", encoding="utf-8")
+    with Client(mosquitto.port, f"attwin/{base}/#") as upstream, agent:
+        count = publish(mosquitto.port, base, part)
+        agent.wait_for("readings_stored", count)
+        rows = agent.rows("alerts", "list")
+        number = {row["rule"]: str(row["alert"]) for row in rows}
+        assert {(row["rule"], row["state"]) for row in rows} == {("in-use", "active"), ("stuffy", "active")}
+        attwin("alerts", "ack", number["in-use"], "--config", config, "--note", "meeting")
+        attwin("alerts", "snooze", number["stuffy"], "--config", config, "--for", "1h")
+        wait_until(lambda: len(upstream.bodies("/events")) == 4, "upstream has all events")
+        heard = [(body["type"], body["after"]["rule"]) for body in upstream.bodies("/events")]  # type: ignore[index]
+        why = json.loads(attwin("alerts", "why", number["in-use"], "--config", config, "--json"))
+        said = attwin("alerts", "why", number["in-use"], "--config", config)
+        log = agent.config.with_name("alerts.jsonl")
+        log.rename(log.with_suffix(".1"))
+        agent.stop()
+
+    assert heard[2:] == [("update", "in-use"), ("update", "stuffy")]
+    assert sorted(heard[:2]) == [("new", "in-use"), ("new", "stuffy")]
+    assert why["alert"]["note"] == "meeting"
+    assert why["rule"].startswith("attention above 0.7, clears below 0.3, for 3m")
+    assert why["clock"] == "trusted"
+    assert why["newest"]["office"]["co2"]["age_ms"] >= 0
+    assert set(why["features"]) == {entry["input"] for entry in why["contributions"]}
+    strongest = abs(why["contributions"][0]["contribution"])
+    assert strongest > 0.1
+    assert all(abs(entry["contribution"]) <= strongest for entry in why["contributions"])
+    assert {reading["metric"] for reading in why["readings"]} == {pair.split("=")[0] for pair in METRICS}
+    assert "Contribution of each input to the score:" in said
+
+    # nobody runs now: the database itself is changed, and the log, which was rotated away, goes on
+    attwin("alerts", "ack", number["stuffy"], "--config", config)
+    with agent:
+        assert logged(agent) == ["update stuffy"]
+        agent.stop()
+    shown = json.loads(attwin("alerts", "show", number["stuffy"], "--config", config, "--json"))
+    assert [event["type"] for event in shown["events"]] == ["new", "update", "update"]
+    exported = attwin("alerts", "export", "--config", config, "--format", "csv").splitlines()
+    assert [line.split(",")[1] for line in exported] == [
+        "rule",
+        *(rule for rule, _ in sorted(number.items(), key=lambda entry: int(entry[1]))),
+    ]

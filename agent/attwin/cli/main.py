@@ -9,7 +9,7 @@ from attwin.wiring.command_line import run_command
 from attwin.wiring.lean import stay_lean
 
 _COMMANDS = {
-    "alerts": "Alerts: what is wrong now, and what was.",
+    "alerts": "Alerts: what is wrong now, what was, why, and what you do about it.",
     "audit": "Prove that nothing has disappeared.",
     "backup": "Copy the database, also while the agent runs.",
     "config": "Check, show and describe the configuration.",
@@ -21,6 +21,7 @@ _COMMANDS = {
     "reload": "Let the running agent take its configuration anew.",
     "rejects": "What was not stored, and taking it again.",
     "restore": "Put a backup in the place of the database.",
+    "rules": "Rules: what alerts, and what would.",
     "run": "Run the agent.",
     "score": "Score a CSV file as the agent would.",
     "status": "How the agent is.",

@@ -4,10 +4,11 @@ import functools
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,6 +16,7 @@ import click
 
 from attwin.core.errors import SettingsError
 from attwin.settings.load import Whereabouts, load_whereabouts
+from attwin.settings.types import parse_duration
 from attwin.wiring.reading import site_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -128,13 +130,31 @@ def _default_config(advice: str) -> Path:
     return local if local.exists() else _SYSTEM_CONFIG
 
 
+def duration_option(*names: str, required: bool = False, help: str) -> Callable[[F], F]:  # noqa: A002 -- click's own word
+    """Add an option that is a duration such as 30m; the command gets milliseconds."""
+    return click.option(*names, metavar="DURATION", required=required, callback=_duration_ms, help=help)
+
+
+def _duration_ms(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def counted(count: int, what: str) -> str:
     """Return a number with its noun."""
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def print_rows(
-    rows: Iterable[dict[str, object]], columns: Sequence[str], *, as_json: bool, empty: str, cut: Sequence[str] = ()
+    rows: Iterable[Mapping[str, object]],
+    columns: Sequence[str],
+    *,
+    as_json: bool,
+    empty: str,
+    cut: Sequence[str] = (),
+    colours: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Print rows as one JSON object a line, or as a table of some of their columns.
 
@@ -144,6 +164,7 @@ def print_rows(
         as_json: Whether JSON is wanted.
         empty: What is said where there is no row.
         cut: Columns that are cut where a terminal is too narrow; nothing is cut in a pipe.
+        colours: Of words that are a whole cell, on a terminal.
     """
     listed = list(rows)
     if as_json:
@@ -155,11 +176,15 @@ def print_rows(
         return
     cells = [list(columns), *([_cell(row.get(column)) for column in columns] for row in listed)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    if sys.stdout.isatty():
+    is_terminal = sys.stdout.isatty()
+    if is_terminal:
         widths = _fitted(widths, [column in cut for column in columns], shutil.get_terminal_size().columns)
     for line in cells:
-        shown = (_shortened(text, width).ljust(width) for text, width in zip(line, widths, strict=True))
-        click.echo(_GAP.join(shown).rstrip())
+        shown = [_shortened(text, width).ljust(width) for text, width in zip(line, widths, strict=True)]
+        shown[-1] = shown[-1].rstrip()
+        if is_terminal:
+            shown = [click.style(text, fg=colours.get(text.strip())) for text in shown]
+        click.echo(_GAP.join(shown))
 
 
 def _fitted(widths: Sequence[int], may_be_cut: Sequence[bool], most: int) -> list[int]:

@@ -13,6 +13,9 @@ QUIET, SNOOZED, SUPPRESSED = "quiet", "snoozed", "suppressed"
 SEVERITIES = ("info", "warning", "critical")
 """From the mildest to the gravest."""
 
+MOST_SNOOZE_MS = 30 * 86_400_000
+"""Who wants to hear nothing for longer wants another rule."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFacts:

@@ -61,6 +61,9 @@ class DataError(AttwinError):
     """An input file is not what the command needs."""
 
 
+NOT_RUNNING = "not running"
+
+
 class AgentAwayError(AttwinError):
     """No agent answers on the control socket.
 
@@ -68,7 +71,7 @@ class AgentAwayError(AttwinError):
         state: What is known of it all the same.
     """
 
-    def __init__(self, message: str, state: str = "not running") -> None:
+    def __init__(self, message: str, state: str = NOT_RUNNING) -> None:
         super().__init__(message)
         self.state = state
 

@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 
+from attwin.core.alerts import MOST_SNOOZE_MS
+from attwin.core.durations import format_duration
+from attwin.core.errors import AlertGoneError
+from attwin.ports import AlertChange
 from attwin.runtime.agent import Agent
 from attwin.runtime.publish import twin_body
 
@@ -28,6 +32,8 @@ class Commands:
             "twins": self._twins,
             "twin": self._twin,
             "alerts": self._alerts,
+            "acknowledge": self._acknowledge,
+            "snooze": self._snooze,
             "replay_rejects": self._replay_rejects,
             "reload": self._take_anew,
         }
@@ -56,6 +62,34 @@ class Commands:
 
     def _alerts(self, _request: dict[str, object]) -> dict[str, object]:
         return {"alerts": [facts.as_dict() for facts in self._agent.book.active.values()]}
+
+    def _acknowledge(self, request: dict[str, object]) -> dict[str, object]:
+        alert, by, note = request.get("alert"), str(request.get("by", "")), str(request.get("note", ""))
+        if not isinstance(alert, int):
+            return {"error": "`alert` is the number of an alert"}
+        return self._change(lambda now_ms: self._agent.book.acknowledge(alert, by=by, note=note, now_ms=now_ms))
+
+    def _snooze(self, request: dict[str, object]) -> dict[str, object]:
+        alert, duration_ms = request.get("alert"), request.get("for_ms")
+        by, note = str(request.get("by", "")), str(request.get("note", ""))
+        if not isinstance(alert, int):
+            return {"error": "`alert` is the number of an alert"}
+        if not isinstance(duration_ms, int) or not 0 < duration_ms <= MOST_SNOOZE_MS:
+            return {"error": f"`for_ms` is a duration in ms of at most {format_duration(MOST_SNOOZE_MS)}"}
+        return self._change(
+            lambda now_ms: self._agent.book.snooze(
+                alert, until_ms=now_ms + duration_ms, by=by, note=note, now_ms=now_ms
+            )
+        )
+
+    def _change(self, act: Callable[[int], AlertChange]) -> dict[str, object]:
+        """Do what a person asks about an alert, and keep it at once."""
+        try:
+            change = act(self._agent.clock.now_ms())
+        except AlertGoneError as error:
+            return {"error": str(error)}
+        self._agent.announce([change])
+        return {"alert": change.after.as_dict()}
 
     def _replay_rejects(self, request: dict[str, object]) -> dict[str, object]:
         numbers = request.get("numbers")

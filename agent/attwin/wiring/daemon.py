@@ -34,7 +34,7 @@ from attwin.wiring.models import (
     read_bundle,
     verify_in_child,
 )
-from attwin.wiring.reading import CONTROL, GATEWAY, ZONE, tested_models
+from attwin.wiring.reading import BUNDLE, CONTROL, GATEWAY, UPSTREAM_BASE, ZONE, tested_models
 from attwin.wiring.restore import refill, restore
 from attwin.wiring.sources import ingest_of, inspect_sources
 
@@ -130,6 +130,8 @@ class Daemon:
                 (CONTROL, str(self._control.path)),
                 (GATEWAY, settings.gateway.id),
                 (ZONE, settings.gateway.zone),
+                (UPSTREAM_BASE, upstream_base or ""),
+                *((f"{BUNDLE}{sha256}", str(lies)) for sha256, lies in house.places().items()),
             ):
                 store.set_meta(name, value)
         except BaseException:

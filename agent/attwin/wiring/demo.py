@@ -17,7 +17,8 @@ from typing import IO
 from attwin.adapters.control_socket import ask
 from attwin.adapters.mqtt_watcher import Arrival, Watcher
 from attwin.core.errors import AgentAwayError, AttwinError
-from attwin.wiring.reading import alert_events, control_of, count_rows, sums_of, twins_of
+from attwin.wiring.alerting import alert_events
+from attwin.wiring.reading import control_of, count_rows, sums_of, twins_of
 
 _START_SECONDS = 20.0
 _DRAIN_SECONDS = 10.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from attwin.adapters.sqlite_database import reader
 from attwin.core.errors import DataError
 from attwin.core.journal import decode, joined_segments, shifted
-from attwin.core.types import Quality, Reason
+from attwin.core.types import QUALITY_WORDS, Quality, Reason
 
 _SERIES = """
 select series.id, entities.name, series.metric, series.unit
@@ -19,6 +19,17 @@ from series join entities on entities.id = series.entity_id where entities.kind 
 _JOURNAL = """
 select body, coalesce(shift_ms, 0) from journal left join boots on boot = boots.id
 where readings > 0 order by journal.id
+"""
+
+
+_SERIES_OF = """
+select series.id, series.metric from series join entities on entities.id = series.entity_id
+where entities.name = ? order by entities.id desc, series.id
+"""
+_JOURNAL_BETWEEN = """
+select body, coalesce(shift_ms, 0) from journal left join boots on boot = boots.id
+where readings > 0 and first_ms + coalesce(shift_ms, 0) <= ? and last_ms + coalesce(shift_ms, 0) >= ?
+order by journal.id
 """
 
 
@@ -84,3 +95,36 @@ def read_history(database: Path, kind: str) -> History:
         left_out=int((~usable).sum()),
         damaged=damaged,
     )
+
+
+def readings_of(database: Path, entity: str, from_ms: int, to_ms: int) -> list[dict[str, object]]:
+    """Return what was measured of an entity in a time, in order of time; what is damaged is left out.
+
+    Args:
+        database: The file.
+        entity: Its id.
+        from_ms: The first time that counts.
+        to_ms: The last one.
+
+    Raises:
+        StoreError: The database cannot be read.
+    """
+    found: list[dict[str, object]] = []
+    with reader(database) as connection:
+        connection.execute("begin")
+        metric_of = dict(connection.execute(_SERIES_OF, (entity,)).fetchall())
+        for body, shift_ms in connection.execute(_JOURNAL_BETWEEN, (to_ms, from_ms)) if metric_of else ():
+            with contextlib.suppress(ValueError):
+                segment = shifted(decode(body), shift_ms)
+                inside = (segment.time_ms >= from_ms) & (segment.time_ms <= to_ms)
+                rows = np.flatnonzero(inside & np.isin(segment.series_key, list(metric_of)))
+                found += [
+                    {
+                        "time_ms": int(segment.time_ms[row]),
+                        "metric": metric_of[int(segment.series_key[row])],
+                        "value": float(segment.value[row]),
+                        "quality": QUALITY_WORDS[segment.quality[row]],
+                    }
+                    for row in rows.tolist()
+                ]
+    return sorted(found, key=lambda reading: int(str(reading["time_ms"])))

@@ -1,5 +1,7 @@
 """What a configuration describes, put together: kinds with their models, rules, groups, sources."""
 
+from pathlib import Path
+
 import attwin
 from attwin.adapters.clock import SystemClock
 from attwin.adapters.sqlite_store import SqliteStore
@@ -85,6 +87,11 @@ class House:
             store.note_model(
                 name, manifest.name, manifest.version, bundle.sha256, scorer.runtime, now_ms=clock.now_ms()
             )
+
+    def places(self) -> dict[str, Path]:
+        """Return where each model lies, by its hash."""
+        paths = {self.names.index(name): kind.model for name, kind in self.settings.kinds.items()}
+        return {bundle.sha256: bundle_path(paths[index]) for index, (bundle, _) in self.bundles.items()}
 
     def info(self, store_id: str) -> dict[str, object]:
         """Return what the gateway says of itself."""

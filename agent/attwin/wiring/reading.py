@@ -1,7 +1,6 @@
 """What reading commands know: from the running agent where there is one, from the database where there is none."""
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,8 +16,11 @@ from attwin.ports import DriftDay
 from attwin.runtime.commands import MOST_REPLAYED
 from attwin.runtime.drift import SHOWN_DAYS, told_days
 
-CONTROL, GATEWAY, ZONE = "control_socket", "gateway", "zone"
-"""The names under which the agent tells where it listens, what it is called, and by which clock its site lives."""
+CONTROL, GATEWAY, ZONE, UPSTREAM_BASE = "control_socket", "gateway", "zone", "upstream_base"
+"""The names under which the agent tells where it listens, what it is called, by which clock its site lives, and the
+base of its topics upstream; that is empty where there is no upstream."""
+BUNDLE = "bundle "
+"""Before the hash of a model, the name under which the agent tells where it lies."""
 
 _TWINS = """
 select e.id, e.name as entity, e.kind as kind, s.score as attention, s.time_ms as attention_ms, s.missing as missing,
@@ -49,10 +51,6 @@ with served as (select kind, sha256, row_number() over (partition by kind order 
     )
 select kind, model, day_ms, is_over, scores, input, psi, usual from shown where place <= ?
 order by kind, day_ms desc, input
-"""
-_ALERTS = """
-select id as alert, rule, entity, severity, subject, state, value, threshold, since_ms, time_ms, opened_ms, cleared_ms
-from alerts where ? or state = 'active' order by id
 """
 
 
@@ -168,27 +166,6 @@ def twin_of_entity(
         if twin["entity"] == entity:
             return twin
     raise DataError(f"no entity `{entity}`; `attwin twin list` shows them all")
-
-
-def alerts_of(database: Path, *, everything: bool) -> list[dict[str, object]]:
-    """Return the alerts, oldest first; only active ones unless told."""
-    with reader(database) as connection:
-        found = connection.execute(_ALERTS, (everything,))
-        names = [column[0] for column in found.description]
-        return [dict(zip(names, row, strict=True)) for row in found]
-
-
-def alert_events(
-    database: Path, *, after: int = 0, last_lines: int | None = None
-) -> tuple[int, list[dict[str, object]]]:
-    """Return the number of the newest event, and the events after a number or the last few ones."""
-    with reader(database) as connection:
-        (newest,) = connection.execute("select coalesce(max(id), 0) from alert_events").fetchone()
-        first = after if last_lines is None else max(0, newest - last_lines)
-        rows = connection.execute(
-            "select id, body from alert_events where id > ? and id <= ? order by id", (first, newest)
-        ).fetchall()
-    return newest, [{"event": event, **json.loads(body)} for event, body in rows]
 
 
 def tested_models(database: Path) -> set[tuple[str, str]]:

@@ -237,7 +237,7 @@ class _Stage:
         series, time_ms, value = columns
         batch = readings(series, time_ms, value)
         taken = self.twin.take(batch, now_ms=until_ms)
-        self.twin.hear(batch, until_ms - self._start_ms)
+        self.twin.hear(batch, int(time_ms.max()) - self._start_ms)
         self.changes += self._book.apply(taken.transitions, now_ms=until_ms)
         self._tick(until_ms)
 
