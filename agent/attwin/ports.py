@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from attwin.core.alerts import AlertFacts
 from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import Draft, OutgoingMessage
+from attwin.core.reactions import Reaction
 from attwin.core.types import EmptyReason, ReadingBatch, Reject, RejectReason, joined
 
 CONNECTING = "connecting"
@@ -106,6 +107,23 @@ Fault = tuple[int, RejectReason, str]
 """What could not be taken: which payload, the counter, and what was found."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What a person or a program says about an entity at a time, for later training and grading.
+
+    Attributes:
+        entity: Its id.
+        time_ms: Of when it is true.
+        value: What was true, 0 to 1 for attention.
+        by: Who says so.
+    """
+
+    entity: str
+    time_ms: int
+    value: float
+    by: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decoded:
     """What payloads said.
@@ -122,6 +140,7 @@ class Decoded:
         empty: Payloads that were read and say none of these things, and why.
         silent: Series of which the sensor side says that nothing more comes for now.
         replies: (topic, payload) to publish to the sensors.
+        labels: What was said about entities.
     """
 
     place: NDArray[np.int64]
@@ -135,6 +154,7 @@ class Decoded:
     empty: Sequence[tuple[int, EmptyReason]] = ()
     silent: Sequence[int] = ()
     replies: Sequence[tuple[str, bytes]] = ()
+    labels: Sequence[Label] = ()
 
 
 class Decoder(Protocol):
@@ -219,6 +239,14 @@ class SensorLink(Link, Protocol):
         """Publish to the sensors at QoS 0, where the link is up."""
         ...
 
+    def tell(self, number: int, topic: str, payload: bytes, retain: bool) -> bool:  # noqa: FBT001 -- as the reactor gives it
+        """Publish at QoS 1; False where the link is down."""
+        ...
+
+    def take_told(self) -> list[int]:
+        """Return the numbers of what the broker has acknowledged since the last call."""
+        ...
+
 
 class UpLink(Link, Protocol):
     """The upstream side."""
@@ -271,6 +299,12 @@ class AlertChange:
             return "end"
         return "new" if self.before is None else "update"
 
+    def as_told(self) -> dict[str, object]:
+        """Return the transition as who is told of it sees it: new is what they have not heard of."""
+        is_known = self.before is not None and self.before.announced
+        kind = ("update" if is_known else "new") if self.after.is_active else "end"
+        return {"type": kind, **self.after.as_dict()}
+
     def as_event(self) -> dict[str, object]:
         """Return the transition as it is kept and read: the alert after it, and before it."""
         before = None if self.before is None else self.before.as_dict()
@@ -321,6 +355,51 @@ class DriftDay:
         return sorted(found, key=lambda entry: entry.usual - entry.psi)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReactionDraft:
+    """What is to be done on site, before the store has numbered it.
+
+    Attributes:
+        name: The reaction.
+        alert: The number of the alert.
+        body: The event as JSON.
+    """
+
+    name: str
+    alert: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doing:
+    """What is to be done on site.
+
+    Attributes:
+        number: Its number in the store.
+        body: The event as JSON.
+        created_ms: When the alert changed, by the gateway's clock.
+        tries: How often it was tried.
+        problem: Why the last try failed.
+    """
+
+    number: int
+    body: str
+    created_ms: int
+    tries: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reacted:
+    """What became of it: ``done``, ``failed``, ``expired``, or ``waiting`` for another try."""
+
+    number: int
+    name: str
+    outcome: str
+    tries: int
+    problem: str
+
+
 Counts = Mapping[tuple[str, str, str], int]
 """What was counted, by (source, name, reason)."""
 
@@ -341,6 +420,9 @@ class Commit:
         drafts: Messages for upstream; the store numbers them.
         delivered: Messages that upstream has.
         drift: Days that are over.
+        reactions: What is to be done on site.
+        reacted: What became of such.
+        labels: What was said about entities.
         tells_salvage: Whether one of the alerts says that the store was damaged and what could be read was saved.
     """
 
@@ -355,6 +437,9 @@ class Commit:
     drafts: Sequence[Draft] = ()
     delivered: Sequence[OutgoingMessage] = ()
     drift: Sequence[DriftDay] = ()
+    reactions: Sequence[ReactionDraft] = ()
+    reacted: Sequence[Reacted] = ()
+    labels: Sequence[Label] = ()
     tells_salvage: bool = False
 
 
@@ -439,6 +524,10 @@ class Store(Protocol):
         """Mark an entity as forgotten; what is stored of it stays readable."""
         ...
 
+    def next_reaction(self, name: str, after: int) -> Doing | None:
+        """Return the oldest of what is to be done for a reaction that has a higher number; None where there is none."""
+        ...
+
     def probe(self) -> None:
         """Find out whether anything can be made durable.
 
@@ -458,6 +547,18 @@ class Store(Protocol):
             offset_ms: The true time less the time since the machine was booted.
             now_ms: The true time.
         """
+        ...
+
+
+class Reactor(Protocol):
+    """Does things on site."""
+
+    def start(self, reaction: Reaction, doing: Doing) -> bool:
+        """Begin to do something; False where that is not possible now and was not tried."""
+        ...
+
+    def take_done(self) -> list[tuple[int, str]]:
+        """Return (number, problem) of what has ended since the last call; the problem is empty where it is done."""
         ...
 
 

@@ -1,6 +1,7 @@
 """The agent as a process, between a real Mosquitto and a real database, on real data."""
 
 import csv
+import getpass
 import json
 import signal
 import sqlite3
@@ -424,3 +425,83 @@ def test_a_person_asks_why_takes_it_up_and_snoozes(
         "rule",
         *(rule for rule, _ in sorted(number.items(), key=lambda entry: int(entry[1]))),
     ]
+
+
+SITE = """\
+reactions:
+  - {{name: panel, rules: [stuffy], topic: "{base}-site/{{entity}}/{{rule}}", retain: true}}
+  - {{name: siren, rules: [stuffy], command: ["{python}", "-c", "{code}", "{out}", "{{type}}"], retries: 1}}
+labels: {{topic: "{base}-labels/{{entity}}"}}
+"""
+CODE = "import sys; open(sys.argv[1], 'a').write(sys.argv[2] + chr(10))"
+
+
+def test_a_site_reacts_without_upstream_and_labels_come_in(
+    agent: Agent, mosquitto: Mosquitto, base: str, tmp_path: Path
+) -> None:
+    """An alert goes to a topic of the sensors' broker and to a command, in order; what is said of an entity is kept."""
+    out = tmp_path / "siren"
+    site = SITE.format(base=base, python=sys.executable, code=CODE, out=out)
+    text = agent.config.read_text(encoding="utf-8").replace("    for: 5m\n", "")
+    lines = [line for line in text.splitlines() if not line.startswith("upstream:")]
+    agent.config.write_text("\n".join(lines) + "\n" + site, encoding="utf-8")
+    panel = f"{base}-site/office/stuffy"
+    with Client(mosquitto.port, f"{base}-site/#") as heard, Client(mosquitto.port) as sensors, agent:
+        sensors.publish(f"{base}/office/co2", "1200")
+        wait_until(lambda: len(heard.messages) == 1, "the panel shows it")
+        sensors.publish(f"{base}/office/co2", "500")
+        wait_until(lambda: len(heard.messages) == 2, "the panel is empty")
+        wait_until(lambda: out.exists() and out.read_text() == "new\nend\n", "the siren is off")
+        sensors.publish(f"{base}-labels/office", '{"value": 1, "time": 1423000000, "by": "ann"}')
+        sensors.publish(f"{base}-labels/nobody", "1")
+        sensors.publish(f"{base}-labels/office", "much")
+        agent.wait_for("messages_rejected", 2)
+        said = attwin("label", "office", "0", "--at", "2015-02-04T10:00+01:00", "--config", str(agent.config), "--json")
+        wait_until(lambda: agent.status().get("site_done") == 4, "all reactions are counted")
+        assert agent.rows("reactions", "list") == []
+        agent.stop()
+    labels = [
+        json.loads(line) for line in attwin("labels", "list", "--config", str(agent.config), "--json").splitlines()
+    ]
+    audit = [json.loads(line) for line in attwin("audit", "--config", str(agent.config), "--json").splitlines()]
+
+    assert [(topic, bool(payload)) for topic, payload, _ in heard.messages] == [(panel, True), (panel, False)]
+    assert json.loads(heard.messages[0][1])["value"] == 1200.0
+    assert json.loads(said)["time_ms"] == 1_423_040_400_000
+    assert [(row["entity"], row["time_ms"], row["value"], row["by"]) for row in labels] == [
+        ("office", 1_423_000_000_000, 1.0, "ann"),
+        ("office", 1_423_040_400_000, 0.0, getpass.getuser()),
+    ]
+    sums = {row["source"]: row for row in audit if row["what"] in ("messages received", "reactions queued")}
+    assert sums[f"{base}-labels/{{entity}}"]["parts"] == {
+        "decoded": 1, "rejected(unknown_entity)": 1, "rejected(not_decodable)": 1
+    }  # fmt: skip
+    assert sums["site"]["parts"] == {"waiting": 0, "done": 4}
+    assert all(row["difference"] == 0 for row in audit)
+
+
+def test_a_reaction_that_a_kill_interrupted_is_done_after_it(
+    agent: Agent, mosquitto: Mosquitto, base: str, tmp_path: Path
+) -> None:
+    """What is to be done is durable with the alert; a command that has failed for good is listed with its problem."""
+    out = tmp_path / "siren"
+    # it hangs until the file is there, and fails where that holds "no"
+    code = (
+        f"import time, os, sys\nwhile not os.path.exists({str(out)!r}): time.sleep(.05)\n"
+        f"sys.exit(open({str(out)!r}).read())"
+    )
+    site = f"reactions:\n  - {{name: siren, retries: 0, command: [{sys.executable}, '-c', {json.dumps(code)}]}}\n"
+    text = agent.config.read_text(encoding="utf-8").replace("    for: 5m\n", "")
+    agent.config.write_text(text + site, encoding="utf-8")
+    with Client(mosquitto.port) as sensors, agent:
+        sensors.publish(f"{base}/office/co2", "1200")
+        wait_until(lambda: len(agent.rows("reactions", "list")) == 1, "the siren is to be heard")
+        agent.kill()
+    out.write_text("no power", encoding="utf-8")
+    with agent:
+        wait_until(lambda: agent.rows("reactions", "list")[0]["state"] == "failed", "it has failed")
+        agent.stop()
+    (row,) = agent.rows("reactions", "list")
+
+    assert row["problem"] == "it ended with 1: no power"
+    assert agent.rows("audit")[-1]["difference"] == 0

@@ -18,7 +18,7 @@ from attwin.runtime.drift import DriftWatch
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import Twin
 from attwin.wiring.auditing import audit_of
-from support.fakes import FakeAlertLog, FakeClock, FakeSensors
+from support.fakes import FakeAlertLog, FakeClock, FakeSensors, no_reactions
 from support.sources import HEAD, NOW_MS, Source
 
 ITEMS = "{topic: 'gw/{entity}', kind: room, payload: {items: ., metric: type, value: v}}"
@@ -73,6 +73,7 @@ class Home:
             lasting=frozenset(),
             refill=lambda _active: None,
             drift=DriftWatch({}),
+            reactions=no_reactions(),
         )
 
     def restart(self, source: str, *, head: str = HEAD) -> None:

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import OutgoingMessage
-from attwin.ports import AlertChange, Commit, DriftDay, KeptReject, Messages
+from attwin.core.reactions import Reaction
+from attwin.ports import AlertChange, Commit, Doing, DriftDay, KeptReject, Messages
+from attwin.runtime.reactions import Reactions
 
 
 class FakeClock:
@@ -111,6 +113,7 @@ class FakeSensors(FakeLink):
         self.acknowledged: list[int] = []
         self.replies: list[tuple[str, bytes]] = []
         self.number = 1
+        self._told: list[int] = []
         self._messages: list[Messages] = []
 
     def arrive(self, topic: str, payload: bytes, *, packet_id: int = 1, flags: int = 0x32) -> None:
@@ -135,6 +138,19 @@ class FakeSensors(FakeLink):
     def reply(self, topic: str, payload: bytes) -> None:
         """Note a reply."""
         self.replies.append((topic, payload))
+
+    def tell(self, number: int, topic: str, payload: bytes, retain: bool) -> bool:  # noqa: FBT001 -- the port's
+        """Note what is told; the broker has it at once."""
+        del retain
+        if self.up:
+            self.replies.append((topic, payload))
+            self._told.append(number)
+        return self.up
+
+    def take_told(self) -> list[int]:
+        """Return the numbers of what was told."""
+        told, self._told = self._told, []
+        return told
 
 
 class FakeUplink(FakeLink):
@@ -211,6 +227,10 @@ class FakeStore:
             raise self.outbox_refusal
         return 0
 
+    def next_reaction(self, name: str, after: int) -> Doing | None:
+        """Return that there is none."""
+        del name, after
+
     def waiting_outgoing(self) -> int:
         """Return that nothing waits."""
         return 0
@@ -268,3 +288,34 @@ class FakeAlertLog:
     def release(self) -> None:
         """Forget them."""
         self.reserved = []
+
+
+class FakeReactor:
+    """A reactor that does what a test says.
+
+    Attributes:
+        started: (reaction, number) of what was begun.
+        done: What ``take_done`` returns next.
+        able: Whether anything can be begun.
+    """
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, int]] = []
+        self.done: list[tuple[int, str]] = []
+        self.able = True
+
+    def start(self, reaction: Reaction, doing: Doing) -> bool:
+        """Note it."""
+        if self.able:
+            self.started.append((reaction.name, doing.number))
+        return self.able
+
+    def take_done(self) -> list[tuple[int, str]]:
+        """Return what a test has set, once."""
+        done, self.done = self.done, []
+        return done
+
+
+def no_reactions() -> Reactions:
+    """Return a stage without reactions, which asks for nothing."""
+    return Reactions([], FakeStore(), FakeReactor(), FakeClock())

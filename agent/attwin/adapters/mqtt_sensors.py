@@ -40,11 +40,14 @@ class MqttSensorLink(MqttLink):
         self._leftovers = list(leftovers)
         self._subscribed = False
         self._before: list[Messages] = []
+        self._telling: dict[int, int] = {}
+        self._told: list[int] = []
         super().__init__(address, clock, most_payload=most_payload)
 
     def furnish(self, client: ReadAheadClient) -> None:
-        """Hear the answers to subscriptions."""
+        """Hear the answers to subscriptions and to what is published."""
         client.on_subscribe = self._on_subscribe
+        client.on_publish = self._on_publish
 
     def on_accepted(self, *, session_present: bool) -> None:
         """Subscribe; a broker that still has the session takes it as no change. Drop what is not wanted any more."""
@@ -98,6 +101,31 @@ class MqttSensorLink(MqttLink):
         """Send the PUBACKs of one connection; those of an older connection are left out."""
         if packet_ids and self._accepted and connection == self.connections:
             self._guarded(lambda: self._client.send_acknowledgements(packet_ids))
+
+    def tell(self, number: int, topic: str, payload: bytes, retain: bool) -> bool:  # noqa: FBT001 -- as the reactor gives it
+        """Publish at QoS 1; False where the link is down."""
+        if not self._accepted:
+            return False
+
+        def publish() -> None:
+            self._telling[self._client.publish(topic, payload, qos=1, retain=retain).mid] = number
+
+        self._guarded(publish)
+        return True
+
+    def take_told(self) -> list[int]:
+        """Return the numbers of what the broker has acknowledged since the last call."""
+        told, self._told = self._told, []
+        return told
+
+    def on_replaced(self) -> None:
+        """Forget what was told over a connection that is gone: who told it tries again."""
+        self._telling.clear()
+
+    def _on_publish(self, _client: mqtt.Client, _data: object, mid: int, _reason: object, _props: object) -> None:
+        number = self._telling.pop(mid, None)
+        if number is not None:
+            self._told.append(number)
 
     def reply(self, topic: str, payload: bytes) -> None:
         """Publish to the sensors at QoS 0, where the link is up."""

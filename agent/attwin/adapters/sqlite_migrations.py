@@ -198,6 +198,20 @@ alter table alerts add column evidence text not null default '{}';
 create index alerts_snoozed on alerts (snoozed_until_ms) where snoozed_until_ms is not null;
 """
 
+_M009 = """
+create table reactions (
+    id integer primary key, name text not null, alert_id integer not null, body text not null,
+    created_ms integer not null, tries integer not null default 0, state text not null default 'waiting',
+    problem text not null default ''
+) strict;
+create index reactions_waiting on reactions (name, id) where state = 'waiting';
+
+create table labels (
+    entity text not null, time_ms integer not null, value real not null, by text not null, said_ms integer not null,
+    primary key (entity, time_ms, by)
+) strict, without rowid;
+"""
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -245,6 +259,12 @@ def m007_drift(db: Database) -> None:
 def m008_alert_life(db: Database) -> None:
     """Keep what people do about alerts, what mutes them, and what was known when they opened."""
     _run(db, _M008)
+
+
+@MIGRATIONS()
+def m009_site(db: Database) -> None:
+    """Keep what is to be done on site, and what people say was true."""
+    _run(db, _M009)
 
 
 def _run(db: Database, script: str) -> None:

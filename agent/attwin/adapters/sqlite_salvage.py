@@ -20,7 +20,7 @@ from attwin.core.outgoing import LANES
 
 _SMALL = (
     *("meta", "entities", "series", "state", "attention", "alerts", "alert_events", "lanes", "outbox", "parked"),
-    *("rejects", "models", "boots", "audit", "drift"),
+    *("rejects", "models", "boots", "audit", "drift", "reactions", "labels"),
 )
 """Tables that are checked at each start; what matters most stands where it is saved first."""
 _LARGE = ("journal", "scores", "rollups")
@@ -223,7 +223,8 @@ def read_sums(connection: sqlite3.Connection) -> list[Sum]:
     """Return the sums of an open database."""
     (held,) = connection.execute("select coalesce(sum(readings), 0) from journal").fetchone()
     (waiting,) = connection.execute("select count(*) from outbox").fetchone()
-    return sums_of(connection.execute(_COUNTERS), held=held, waiting=waiting)
+    (reacting,) = connection.execute("select count(*) from reactions where state = 'waiting'").fetchone()
+    return sums_of(connection.execute(_COUNTERS), held=held, waiting=waiting, reacting=reacting)
 
 
 def _move(path: Path, aside: Path) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from attwin.adapters import sqlite_alerts
+from attwin.adapters import sqlite_alerts, sqlite_site
 from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_checksums import judgement, row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
@@ -30,7 +30,7 @@ from attwin.core.deliveries import Deliveries
 from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.outgoing import LANES, OutgoingMessage
 from attwin.core.types import QUALITY_WORDS, doubt_words
-from attwin.ports import Commit, Counts, DriftDay, KeptReject, ScoreRow
+from attwin.ports import Commit, Counts, Doing, DriftDay, KeptReject, ScoreRow
 
 _REFILL_MS = 3_600_000
 _JUDGED = "drift_judged "
@@ -179,6 +179,10 @@ class SqliteStore:
         """Return the number for the next new alert."""
         return int(self._one("select coalesce(max(id), 0) + 1 from alerts"))
 
+    def next_reaction(self, name: str, after: int) -> Doing | None:
+        """Return the oldest of what is to be done for a reaction that has a higher number; None where there is none."""
+        return sqlite_site.next_reaction(self._connection, name, after)
+
     def drift_judged(self) -> dict[tuple[str, str], int]:
         """Return which day of (kind, model) was judged last."""
         rows = self._connection.execute("select name, value from meta where name glob ?", (f"{_JUDGED}*",)).fetchall()
@@ -202,6 +206,7 @@ class SqliteStore:
             self._save_segment(commit, Counter(commit.counts) + queued.counts)
             held = self._rejects.write(commit.rejects, commit.replayed, self._boot)
             sqlite_alerts.save(self._connection, commit.alerts)
+            sqlite_site.save(self._connection, commit)
             self._save_scores(commit.scores)
             self._save_drift(commit.drift)
             self._connection.executemany(

@@ -85,6 +85,13 @@ _EXPIRY: tuple[tuple[str, Callable[[Keep], int]], ...] = (
     ),
     (
         (
+            "delete from reactions where id in "
+            "(select id from reactions where state != 'waiting' and created_ms < ? limit ?)"
+        ),
+        lambda keep: keep.alerts_ms,
+    ),
+    (
+        (
             "delete from drift where (day_ms, kind, model, input) in "
             "(select day_ms, kind, model, input from drift where day_ms < ? limit ?)"
         ),

@@ -23,12 +23,12 @@ from attwin.cli.options import (
 from attwin.core.durations import format_duration
 from attwin.core.errors import DataError
 from attwin.core.rules import sentence
-from attwin.ports import AlertChange
 from attwin.settings.load import load_settings
 from attwin.settings.model import Settings
 from attwin.wiring.house import House
 from attwin.wiring.playing import read_recording
 from attwin.wiring.rehearsal import (
+    Change,
     Recorded,
     Span,
     differences,
@@ -146,14 +146,14 @@ def _of_file(
     return of_recording(recording, name, list(settings.kinds[name].metrics))
 
 
-def _rehearsed(settings: Settings, recorded: Sequence[Recorded], *, as_json: bool) -> list[AlertChange]:
+def _rehearsed(settings: Settings, recorded: Sequence[Recorded], *, as_json: bool) -> list[Change]:
     count = sum(len(part.time_ms) for part in recorded)
     show = sys.stderr.isatty() and not as_json
     with click.progressbar(length=count, label="Readings", file=sys.stderr, hidden=not show) as bar:
         return rehearse(settings, recorded, progress=bar.update)
 
 
-def _print_events(changes: Sequence[AlertChange], zone: tzinfo, *, as_json: bool) -> None:
+def _print_events(changes: Sequence[Change], zone: tzinfo, *, as_json: bool) -> None:
     for change in changes:
         if as_json:
             click.echo(json.dumps(change.as_event()))

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-UPSTREAM, STORE, STATE = "upstream", "store", "state"
+UPSTREAM, STORE, STATE, SITE = "upstream", "store", "state", "site"
 """Whose counters those are that are not of a source of readings; a source may be called so too."""
 _OF_SOURCES = ("messages_", "readings_")
 """How the names of the counters of sources begin, and no others."""
@@ -57,17 +57,19 @@ def is_of_source(name: str) -> bool:
     return name.startswith(_OF_SOURCES)
 
 
-def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting: int) -> list[Sum]:
+def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting: int, reacting: int = 0) -> list[Sum]:
     """Return all sums.
 
     Args:
         counters: (source, name, reason, count).
         held: How many readings the journal holds.
         waiting: How many messages wait in the outbox.
+        reacting: How many reactions on site wait.
     """
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     upstream: dict[str, int] = defaultdict(int)
     store: dict[str, int] = defaultdict(int)
+    site: dict[str, int] = defaultdict(int)
     for source, name, reason, count in counters:
         if is_of_source(name):
             # what is stored is stored, whatever is doubted of it
@@ -76,6 +78,8 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
             upstream[name] += count
         elif source == STORE:
             store[name] += count
+        elif source == SITE:
+            site[name] += count
         # the rest is of ``STATE``: rows of the current state are made of the readings, which are accounted for
     lost_commits = store.pop(COMMITS_LOST, 0)
     sums = []
@@ -88,6 +92,11 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
         Sum(source=STORE, what="readings stored", total=stored, parts={"in the journal": held, **store}, prefix=""),
         Sum(source=UPSTREAM, what="messages queued", total=queued, parts={"waiting": waiting, **upstream}, prefix=""),
     ]
+    if site:
+        total = site.pop("queued", 0)
+        sums.append(
+            Sum(source=SITE, what="reactions queued", total=total, parts={"waiting": reacting, **site}, prefix="")
+        )
     if lost_commits:
         parts = {"of an unknown number of readings": lost_commits}
         sums.append(Sum(source=STORE, what=COMMITS_LOST, total=lost_commits, parts=parts, prefix=""))

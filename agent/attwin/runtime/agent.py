@@ -28,6 +28,7 @@ from attwin.ports import (
     AlertLog,
     Clock,
     KeptReject,
+    Label,
     Messages,
     ScoreRow,
     SensorLink,
@@ -44,6 +45,7 @@ from attwin.runtime.gather import Gather
 from attwin.runtime.ingest import Counts, Ingest, Ingested
 from attwin.runtime.notices import Notices
 from attwin.runtime.publish import TwinPublisher
+from attwin.runtime.reactions import Reactions
 from attwin.runtime.receipts import Receipts
 from attwin.runtime.round import Round
 from attwin.runtime.twin import Scores, Taken, Twin
@@ -84,6 +86,7 @@ class Agent:
         lasting: frozenset[str],
         refill: Callable[[Sequence[AlertFacts]], None],
         drift: DriftWatch,
+        reactions: Reactions,
     ) -> None:
         self.twin = twin
         self.drift = drift
@@ -97,6 +100,7 @@ class Agent:
         batch = max(1, min(MOST_BATCH, inflight // 2))
         self._started_ms = now
         self._refill = refill
+        self._reactions = reactions
         self._ingest = ingest
         self._publisher = publisher
         self._watched: list[Watched] = []
@@ -192,11 +196,21 @@ class Agent:
         while self.sensors.waiting() and not self._is_holding():
             self._process()
         self._committer.deliver()
+        self._react()
         if now >= self._next_tick_ms:
             self._tick(now)
         commit_ms = self._committer.due_ms(self._gather.read_from_ms)
         if commit_ms is not None and now >= commit_ms:
             self._committer.commit()
+
+    def _react(self) -> None:
+        """Let the site react to alerts, and keep what became of it; where the disk refuses, later."""
+        # what was just added is not in the store yet
+        if self._committer.stalled or self._round.reactions:
+            return
+        reacted = self._reactions.step()
+        self._round.reacted += reacted
+        self._round.counts.update(self._reactions.counts((), reacted))
 
     @property
     def _round(self) -> Round:
@@ -280,6 +294,7 @@ class Agent:
         current.counts.update(ingested.counts)
         self._notices.empty(ingested.empty)
         current.deliveries += ingested.deliveries
+        current.labels += ingested.labels
         self._count_readings(ingested.rows.source, taken)
         if taken.late.any():
             ingested = self._ingest.without(messages, ingested, taken.late)
@@ -330,6 +345,9 @@ class Agent:
             change if change.before else replace(change, evidence=self._evidence.of(change.after, scores))
             for change in changes
         ]
+        reactions = self._reactions.drafts(changes)
+        self._round.reactions += reactions
+        self._round.counts.update(self._reactions.counts(reactions, ()))
         if self.uplink:
             for change in changes:
                 self._round.drafts += alert_drafts(self._publisher.base, change.before, change.after)
@@ -418,6 +436,11 @@ class Agent:
         self._notices.stale(self.twin, entities)
         if self.uplink:
             self._round.drafts += self._publisher.due_entities(entities, self.clock.monotonic_ms())
+
+    def keep_label(self, label: Label) -> bool:
+        """Keep what a person says; False where the disk refuses."""
+        self._round.labels.append(label)
+        return self._committer.flush()
 
     def _check_clock(self) -> None:
         """Follow the wall clock; where a jump is believed, put right what was stored by the wrong time."""

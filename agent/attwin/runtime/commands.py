@@ -5,7 +5,7 @@ from collections.abc import Callable
 from attwin.core.alerts import MOST_SNOOZE_MS
 from attwin.core.durations import format_duration
 from attwin.core.errors import AlertGoneError
-from attwin.ports import AlertChange
+from attwin.ports import AlertChange, Label
 from attwin.runtime.agent import Agent
 from attwin.runtime.publish import twin_body
 
@@ -34,6 +34,7 @@ class Commands:
             "alerts": self._alerts,
             "acknowledge": self._acknowledge,
             "snooze": self._snooze,
+            "label": self._label,
             "replay_rejects": self._replay_rejects,
             "reload": self._take_anew,
         }
@@ -81,6 +82,17 @@ class Commands:
                 alert, until_ms=now_ms + duration_ms, by=by, note=note, now_ms=now_ms
             )
         )
+
+    def _label(self, request: dict[str, object]) -> dict[str, object]:
+        entity, time_ms, value = str(request.get("entity")), request.get("time_ms"), request.get("value")
+        if self._agent.twin.catalogue.find(entity) is None:
+            return {"error": f"no entity `{entity}`"}
+        if not isinstance(time_ms, int) or not isinstance(value, int | float):
+            return {"error": "`time_ms` is a whole number, `value` a number"}
+        label = Label(entity=entity, time_ms=time_ms, value=float(value), by=str(request.get("by", "")))
+        if not self._agent.keep_label(label):
+            return {"error": "the disk refuses for now"}
+        return {"label": {"entity": entity, "time_ms": time_ms, "value": label.value, "by": label.by}}
 
     def _change(self, act: Callable[[int], AlertChange]) -> dict[str, object]:
         """Do what a person asks about an alert, and keep it at once."""

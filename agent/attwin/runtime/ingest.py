@@ -11,7 +11,7 @@ from attwin.core.deliveries import Deliveries, fingerprint
 from attwin.core.routes import SOURCE_SHIFT, NoRoute, Routes
 from attwin.core.taken import found_again, reading_checksum
 from attwin.core.types import EmptyReason, Quality, ReadingBatch, Reason, Reject, RejectReason, SuppressReason, readings
-from attwin.ports import NO_TIME_MS, Decoded, Decoder, Messages
+from attwin.ports import NO_TIME_MS, Decoded, Decoder, Label, Messages
 from attwin.runtime.receipts import Receipts
 from attwin.runtime.rows import NO_ROWS, Rows, joined_rows
 
@@ -59,6 +59,7 @@ class Ingested:
         deliveries: (packet id, checksum) of the messages with a reading that has no time of its own.
         silent: Series of which the sensor side says that nothing more comes for now.
         replies: (topic, payload) to publish to the sensors.
+        labels: What was said about entities.
     """
 
     now_ms: int
@@ -73,6 +74,7 @@ class Ingested:
     deliveries: list[tuple[int, int]] = field(default_factory=list)
     silent: Sequence[int] = ()
     replies: Sequence[tuple[str, bytes]] = ()
+    labels: Sequence[Label] = ()
 
 
 class Ingest:
@@ -171,6 +173,7 @@ class Ingest:
             deliveries=deliveries,
             silent=[s for part in parts for s in part.decoded.silent if self.routes.catalogue.is_live(s)],
             replies=[reply for part in parts for reply in part.decoded.replies],
+            labels=[label for part in parts for label in part.decoded.labels],
         )
         return self._with_partial_rejects(messages, ingested) if refused else ingested
 

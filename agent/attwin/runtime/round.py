@@ -4,7 +4,7 @@ from collections import Counter
 
 from attwin.core.outgoing import Draft, OutgoingMessage
 from attwin.core.types import ReadingBatch, Reject, joined
-from attwin.ports import AlertChange, Commit, DriftDay, ScoreRow
+from attwin.ports import AlertChange, Commit, DriftDay, Label, Reacted, ReactionDraft, ScoreRow
 
 
 class Round:
@@ -29,11 +29,15 @@ class Round:
         self.delivered: list[OutgoingMessage] = []
         self.deliveries: list[tuple[int, int]] = []
         self.unacknowledged: list[tuple[int, list[int]]] = []
+        self.reactions: list[ReactionDraft] = []
+        self.reacted: list[Reacted] = []
+        self.labels: list[Label] = []
         self.messages = 0
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to make durable."""
-        return not (self.counts or self.alerts or self.scores or self.drafts or self.drift or self.delivered)
+        kept = (self.counts, self.alerts, self.scores, self.drafts, self.drift, self.delivered)
+        return not any((*kept, self.reacted, self.labels))
 
     def as_commit(self, now_ms: int) -> Commit:
         """Return all of it as one commit."""
@@ -48,5 +52,8 @@ class Round:
             drafts=self.drafts,
             delivered=self.delivered,
             drift=self.drift,
+            reactions=self.reactions,
+            reacted=self.reacted,
+            labels=self.labels,
             now_ms=now_ms,
         )

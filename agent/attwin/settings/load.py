@@ -35,6 +35,7 @@ from attwin.settings.payloads import (
     payload_says,
     time_field,
 )
+from attwin.settings.reactions import check_reactions
 from attwin.settings.reader import Reader, did_you_mean
 from attwin.settings.references import check_kind, check_metric, check_name
 from attwin.settings.rules import check_rules
@@ -146,6 +147,7 @@ def _check(settings: Settings, reader: Reader) -> None:
         check_name(entity, f"entities.{entity}", reader)
         check_kind(entity_settings.kind, f"entities.{entity}.kind", settings, reader)
     check_rules(settings, reader)
+    check_reactions(settings, reader)
     for topic, count in Counter(topic for source in settings.sources for topic in _filters(source)).items():
         if topic and count > 1:
             reader.report_at("sources", f"{count} sources have topics like `{topic}`; a topic belongs to one source")

@@ -413,6 +413,61 @@ class RuleSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """A web server that is told.
+
+    Attributes:
+        url: http:// or https://; it gets the event as JSON by POST.
+        token: Sent as a bearer token; better as !secret.
+    """
+
+    url: str
+    token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReactionSettings:
+    """What is done on site when an alert opens, changes or ends, also without upstream: one of topic, command, webhook.
+
+    Attributes:
+        name: Unique.
+        rules: For alerts of these rules; all unless told.
+        severity: For alerts that are so grave at least.
+        topic: A topic of the sensors' broker, such as site/alerts/{entity}/{rule}.
+        retain: With topic: whether the broker keeps the message while the alert is active.
+        command: A program and its arguments, such as [/usr/local/bin/siren, "{severity}"]; there is no shell.
+        webhook: A web server.
+        timeout: How long it may take.
+        retries: How often it is tried again.
+        within: An event that is older is not reacted to any more.
+    """
+
+    name: str
+    rules: list[str] = field(default_factory=list)
+    severity: Severity = "info"
+    topic: str = ""
+    retain: bool = False
+    command: list[str] = field(default_factory=list)
+    webhook: WebhookSettings | None = None
+    timeout: DurationMs = 10_000
+    retries: int = 5
+    within: DurationMs = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSettings:
+    """Where people and programs say what was true of an entity, for training and grading.
+
+    Attributes:
+        topic: A template such as labels/{entity}.
+        qos: 1 for no loss.
+    """
+
+    topic: str
+    qos: Literal[0, 1] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration.
 
@@ -431,6 +486,8 @@ class Settings:
         rules: When to alert.
         quiet: When alerts that open are not told; a rule may say otherwise.
         drift: When to alert on drift of a model's inputs or scores.
+        reactions: What is done on site when an alert changes.
+        labels: Where people and programs say what was true.
     """
 
     version: Literal[1]
@@ -447,3 +504,5 @@ class Settings:
     rules: list[RuleSettings] = field(default_factory=list)
     quiet: QuietSettings | None = None
     drift: DriftSettings = field(default_factory=DriftSettings)
+    reactions: list[ReactionSettings] = field(default_factory=list)
+    labels: LabelSettings | None = None

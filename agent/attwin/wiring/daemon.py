@@ -10,6 +10,7 @@ from attwin.adapters.clock import SystemClock
 from attwin.adapters.control_socket import ControlServer, control_path
 from attwin.adapters.mqtt_sensors import MqttSensorLink
 from attwin.adapters.mqtt_upstream import MqttUpLink
+from attwin.adapters.reactor import SiteReactor
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
 from attwin.adapters.wakeup import SignalWatch
@@ -25,6 +26,7 @@ from attwin.runtime.commands import Commands
 from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
 from attwin.runtime.drift import DriftWatch
 from attwin.runtime.publish import TwinPublisher
+from attwin.runtime.reactions import Reactions
 from attwin.settings.model import Settings, StoreSettings
 from attwin.wiring.brokers import address_of
 from attwin.wiring.house import House
@@ -34,9 +36,10 @@ from attwin.wiring.models import (
     read_bundle,
     verify_in_child,
 )
+from attwin.wiring.reacting import reactions_of
 from attwin.wiring.reading import BUNDLE, CONTROL, GATEWAY, UPSTREAM_BASE, ZONE, tested_models
 from attwin.wiring.restore import refill, restore
-from attwin.wiring.sources import ingest_of, inspect_sources
+from attwin.wiring.sources import ingest_of, inspect_sources, names_of
 
 log = logging.getLogger("attwin")
 
@@ -98,9 +101,10 @@ class Daemon:
             alert_file.catch_up()
             info = house.info(store.store_id)
             upstream = settings.upstream
+            sensors = _sensors(settings, house.sources, clock, store)
             self.agent = Agent(
                 clock=clock,
-                sensors=_sensors(settings, house.sources, clock, store),
+                sensors=sensors,
                 uplink=MqttUpLink(address_of(upstream, f"attwin-{settings.gateway.id}-up"), clock, base=base, info=info)
                 if upstream
                 else None,
@@ -116,7 +120,7 @@ class Daemon:
                 book=book,
                 publisher=TwinPublisher(twin, base=base, every_ms=upstream.twin_every if upstream else 0),
                 alert_log=alert_file,
-                sources=[source.topic for source in settings.sources],
+                sources=names_of(settings),
                 inflight=settings.broker.inflight,
                 commit_ms=FRUGAL_COMMIT_MS if settings.store.writes == "frugal" else COMMIT_MS,
                 health_every_ms=upstream.health_every if upstream else 0,
@@ -124,6 +128,9 @@ class Daemon:
                 lasting=frozenset(settings.entities),
                 refill=lambda active: refill(store, twin, active, clock),
                 drift=drift,
+                reactions=Reactions(
+                    reactions_of(settings), store, SiteReactor(sensors.tell, sensors.take_told, clock), clock
+                ),
             )
             self._control = ControlServer(control_path(path), Commands(self.agent, info, self.reload).answer)
             for name, value in (
@@ -214,10 +221,9 @@ def _tell_salvaged(store: SqliteStore, book: AlertBook, base: str | None, gatewa
 
 
 def _sensors(settings: Settings, sources: Sequence[Source], clock: SystemClock, store: SqliteStore) -> MqttSensorLink:
+    qos = [source.qos for source in settings.sources] + ([settings.labels.qos] if settings.labels else [])
     filters = {
-        template.topic_filter: source.qos
-        for own, source in zip(sources, settings.sources, strict=True)
-        for template in own.templates
+        template.topic_filter: own_qos for own, own_qos in zip(sources, qos, strict=True) for template in own.templates
     }
     # the broker's session may still have what an earlier configuration subscribed to
     before = set(json.loads(store.meta(_SUBSCRIBED) or "[]"))

@@ -9,7 +9,7 @@ from typing import Any, cast
 from attwin.adapters.control_socket import ask, control_path
 from attwin.adapters.sqlite_checksums import is_whole, judgement
 from attwin.adapters.sqlite_database import reader
-from attwin.core.audit import UPSTREAM, is_of_source
+from attwin.core.audit import SITE, UPSTREAM, is_of_source
 from attwin.core.errors import AgentAwayError, DataError, SettingsError, StoreError
 from attwin.core.types import QUALITY_WORDS, Quality
 from attwin.ports import DriftDay
@@ -128,8 +128,8 @@ def sums_of(database: Path) -> dict[str, object]:
         rows = connection.execute("select source, name, reason, count from audit_totals").fetchall()
     sums: Counter[str] = Counter()
     for source, name, reason, count in rows:
-        if source == UPSTREAM and not is_of_source(name):
-            sums[f"{UPSTREAM}_{name}"] += count
+        if source in (UPSTREAM, SITE) and not is_of_source(name):
+            sums[f"{source}_{name}"] += count
             continue
         sums[name] += count
         if reason:
@@ -232,6 +232,17 @@ def reload_agent(database: Path) -> None:
         refusal = SettingsError(str(answer["error"]).splitlines())
         refusal.hint = "The agent goes on as before."
         raise refusal
+
+
+def reactions_left(database: Path) -> list[dict[str, object]]:
+    """Return the reactions on site that wait, failed or came too late, oldest first."""
+    with reader(database) as connection:
+        found = connection.execute(
+            "select id as number, name, alert_id as alert, state, tries, created_ms, problem, body from reactions "
+            "order by id"
+        )
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def count_rows(database: Path, table: str) -> int:

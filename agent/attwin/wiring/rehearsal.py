@@ -19,6 +19,8 @@ from attwin.wiring.history import read_history
 from attwin.wiring.house import House
 from attwin.wiring.playing import Recording
 
+Change = AlertChange
+"""What a rehearsal is made of."""
 TICK_MS = MS_PER_SECOND
 """How often what time brings is looked at; the agent does so twice a second."""
 _HAPPENED = """

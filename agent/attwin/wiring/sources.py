@@ -10,6 +10,7 @@ from attwin.adapters.csv_payload import CsvDecoder
 from attwin.adapters.json_objects import ObjectDecoder, ObjectShape
 from attwin.adapters.json_payload import JsonDecoder
 from attwin.adapters.json_tree import path_of
+from attwin.adapters.label_payload import LabelDecoder
 from attwin.adapters.payload_time import TimeReader
 from attwin.adapters.senml_payload import SenmlDecoder, cbor_records, json_records
 from attwin.adapters.sparkplug_payload import SparkplugDecoder
@@ -29,7 +30,16 @@ from attwin.settings.payloads import OBJECT_FORMATS, filters_of, payload_says, t
 def sources_of(settings: Settings) -> list[Source]:
     """Return the sources with names resolved."""
     key, kinds = pseudonym_key(settings.privacy), list(settings.kinds)
-    return [_source(source, kinds, key) for source in settings.sources]
+    sources = [_source(source, kinds, key) for source in settings.sources]
+    if settings.labels:
+        # what is said of an entity is no reading: its payload says all but the entity
+        sources.append(Source(templates=(compile_template(settings.labels.topic),), kind=-1, payload_says=True))
+    return sources
+
+
+def names_of(settings: Settings) -> list[str]:
+    """Return what the sources are called where they are counted."""
+    return [*(source.topic for source in settings.sources), *([settings.labels.topic] if settings.labels else [])]
 
 
 def ingest_of(
@@ -48,8 +58,11 @@ def ingest_of(
     zone = ZoneInfo(settings.gateway.zone)
     return Ingest(
         routes,
-        [_decoder(given, own, routes, zone) for given, own in zip(settings.sources, sources, strict=True)],
-        [source.topic for source in settings.sources],
+        [
+            *(_decoder(given, own, routes, zone) for given, own in zip(settings.sources, sources, strict=False)),
+            *([LabelDecoder(routes, zone)] if settings.labels else []),
+        ],
+        names_of(settings),
         most_payload=settings.limits.payload_bytes,
         conversions={i: _conversion(s, settings) for i, s in enumerate(settings.sources) if s.payload.units},
         deliveries=deliveries,
