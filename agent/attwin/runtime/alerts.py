@@ -19,6 +19,7 @@ from attwin.core.alerts import (
     gravest,
 )
 from attwin.core.catalogue import Catalogue
+from attwin.core.columns import NEVER_MS
 from attwin.core.errors import AlertGoneError
 from attwin.core.groups import Groups
 from attwin.core.rules import Rule
@@ -58,6 +59,7 @@ class AlertBook:
         self._explain = {name for rule in rules for name in rule.suppressed_by}
         self._explained_until_ms: dict[Key, int] = {}
         self._catalogue = catalogue
+        self._event_ms = NEVER_MS
         self._next = next_alert
         self._together = Gatherings(self._rules, [kind.name for kind in catalogue.kinds], self.groups)
         self._restore_gatherings()
@@ -90,6 +92,7 @@ class AlertBook:
         """
         changes: list[AlertChange] = []
         for transition in transitions:
+            self._event_ms = max(self._event_ms, transition.time_ms)
             entity = self._catalogue.entity_ids[transition.entity]
             if not self._together.take(transition, entity):
                 changes += self._change(transition, entity, now_ms)
@@ -104,11 +107,11 @@ class AlertBook:
             event_ms: Event time now.
             now_ms: The gateway's clock.
         """
+        self._event_ms = max(self._event_ms, event_ms)
         changes = self._tell_gathered(event_ms, now_ms)
         for key in sorted(self._waiting):
             facts = self.active[key]
-            after = self._judged(self._escalated(facts, event_ms), event_ms, now_ms)
-            changes += self._changed(facts, after)
+            changes += self._changed(facts, self._judged(self._escalated(facts, event_ms), event_ms, now_ms), event_ms)
         self.snoozed = {key: until_ms for key, until_ms in self.snoozed.items() if until_ms > now_ms}
         ended = self._explained_until_ms
         self._explained_until_ms = {key: until_ms for key, until_ms in ended.items() if until_ms > event_ms}
@@ -122,7 +125,7 @@ class AlertBook:
         """
         facts = self._numbered(alert)
         after = replace(facts, acknowledged_ms=now_ms, by=by, note=note)
-        return self._changed(facts, after)[0]
+        return self._changed(facts, after, self._event_ms)[0]
 
     def snooze(self, alert: int, *, until_ms: int, by: str, note: str, now_ms: int) -> AlertChange:
         """Return the change that an alert is not to be told until then, nor its next one of the same entity.
@@ -133,7 +136,7 @@ class AlertBook:
         facts = self._numbered(alert)
         self.snoozed[facts.key] = until_ms
         after = replace(facts, snoozed_until_ms=until_ms, by=by, note=note)
-        return self._changed(facts, self._judged(after, facts.time_ms, now_ms))[0]
+        return self._changed(facts, self._judged(after, self._event_ms, now_ms), self._event_ms)[0]
 
     def raise_own(
         self,
@@ -215,10 +218,10 @@ class AlertBook:
                 )
             ]
         severity = gravest([before.severity, transition.severity])
-        after = replace(before, severity=severity, value=transition.value, time_ms=transition.time_ms)
-        if after.severity == before.severity:
+        if severity == before.severity:
             return []
-        return self._changed(before, self._judged(after, transition.time_ms, now_ms))
+        after = replace(before, severity=severity, value=transition.value)
+        return self._changed(before, self._judged(after, transition.time_ms, now_ms), transition.time_ms)
 
     def _tell_gathered(self, event_ms: int, now_ms: int) -> list[AlertChange]:
         """Return what has changed of groups and has waited long enough."""
@@ -249,8 +252,8 @@ class AlertBook:
             )
         elif before.members != members:
             severity = gravest([before.severity, *own.severity.values()])
-            after = replace(before, members=members, value=float(len(members)), severity=severity, time_ms=event_ms)
-            yield from self._changed(before, self._judged(after, event_ms, now_ms))
+            after = replace(before, members=members, value=float(len(members)), severity=severity)
+            yield from self._changed(before, self._judged(after, event_ms, now_ms), event_ms)
 
     def _opened(  # noqa: PLR0913 -- the facts of a new alert
         self,
@@ -300,10 +303,11 @@ class AlertBook:
         self.active.pop(facts.key, None)
         self._waiting.discard(facts.key)
 
-    def _changed(self, before: AlertFacts, after: AlertFacts) -> list[AlertChange]:
-        """Return the change of an active alert, where there is one."""
+    def _changed(self, before: AlertFacts, after: AlertFacts, event_ms: int) -> list[AlertChange]:
+        """Return the change of an active alert, where there is one, as of a time."""
         if after == before:
             return []
+        after = replace(after, time_ms=max(before.time_ms, event_ms))
         self.active[after.key] = after
         self._follow(after)
         return [AlertChange(before=before, after=after)]
@@ -324,7 +328,7 @@ class AlertBook:
             return facts
         later = [severity for after_ms, severity in rule.later if event_ms - facts.opened_ms >= after_ms]
         severity = gravest([facts.severity, *later])
-        return facts if severity == facts.severity else replace(facts, severity=severity, time_ms=event_ms)
+        return replace(facts, severity=severity)
 
     def _judged(self, facts: AlertFacts, event_ms: int, now_ms: int) -> AlertFacts:
         """Return an alert with why it is not told now; it is told where nothing speaks against it."""
@@ -365,5 +369,5 @@ class AlertBook:
         for facts in list(self.active.values()):
             rule = self._by_name.get(facts.rule)
             if rule and begun.intersection(rule.suppressed_by) and SUPPRESSED not in facts.muted:
-                found += self._changed(facts, self._judged(facts, event_ms, now_ms))
+                found += self._changed(facts, self._judged(facts, event_ms, now_ms), event_ms)
         return found
