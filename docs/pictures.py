@@ -17,6 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
+from attwin.core.anomaly import Anomalies
 from attwin.ports import AlertChange
 from attwin.settings.load import load_settings
 from attwin.settings.model import Settings
@@ -34,6 +35,7 @@ _EXAMPLE = re.compile(r"```yaml\n(.+?)```\n\n!\[([^\]]+)\]\(img/alerts-(\w+)\.sv
 _COLOURS = {"info": "#3b7dd8", "warning": "#d98a00", "critical": "#c9302c"}
 _MUTED = "#b0b0b0"
 MINUTE_MS = 60_000
+DAY_MIN = 1_440
 SILENCE_MIN, LONG_MIN = 10, 240
 """What is a gap; from when on the axis shows the time of day."""
 START_MS = round(datetime(2026, 11, 25, 7, tzinfo=UTC).timestamp() * 1000)
@@ -208,10 +210,35 @@ def _bar(axes: Axes, row: int, begin: float, colour: str, end: float) -> None:
     axes.barh(row, max(end - begin, 0.2), left=begin, height=0.45, color=colour)
 
 
+def anomalies() -> Figure:
+    """Return a fortnight of a shelf, of which the second week is shown, and how strange each value is."""
+    minutes = np.arange(0, 14 * DAY_MIN, 5)
+    value = 50 + 25 * np.sin(2 * np.pi * minutes / DAY_MIN - 2) + np.random.default_rng(6).normal(0, 3, len(minutes))
+    days = minutes / DAY_MIN
+    value[np.argmin(abs(days - 8.4))] += 60
+    value[(days > 9.5) & (days < 9.8)] -= 35
+    value[(days > 11) & (days < 12)] = 27
+    spoken, strange = Anomalies().update(np.zeros(len(minutes), np.int32), START_MS + minutes * MINUTE_MS, value)
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    FigureCanvasSVG(figure)
+    top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    shown = days >= 7  # noqa: PLR2004 -- the first week is learned from
+    top.plot(days[shown], value[shown], linewidth=0.9, color="#444444")
+    top.set_ylabel("visitors")
+    below.fill_between(days[shown], strange[shown], color="#e8c9c8", linewidth=0)
+    below.plot(days[shown], spoken[shown], linewidth=0.9, color=_COLOURS["critical"])
+    below.set_ylabel("score")
+    below.set_xlabel("days")
+    for axes in (top, below):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def main() -> None:
     """Draw all of them."""
     mpl.rcParams.update({"svg.hashsalt": "attwin", "svg.fonttype": "path", "font.size": 9})
     (DOCS / "img").mkdir(exist_ok=True)
+    anomalies().savefig(DOCS / "img" / "anomalies.svg", metadata={"Date": None, "Title": "Anomaly score"})
     for name, caption, yaml in examples():
         figure = draw(name, settings_of(yaml), RECORDINGS[name]())
         path = DOCS / "img" / f"alerts-{name}.svg"

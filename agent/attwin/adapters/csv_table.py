@@ -17,7 +17,8 @@ from attwin.core.errors import DataError
 
 _MISSING = frozenset(("", "na", "nan", "null", "none", "n/a", "?"))
 _BOOLEANS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
-_DELIMITERS = ",;\t"
+DELIMITERS = ",;\t"
+"""What may stand between cells; the one that the header has most of does."""
 _FIRST_MS_NUMBER = 1e11
 """A numeric time from here on is in milliseconds: in seconds it would be after the year 5138."""
 _LATEST_MS = float(1 << 43)
@@ -123,7 +124,7 @@ def read_table(path: Path) -> Table:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
     head = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=head.count))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=head.count))
     try:
         cells = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:

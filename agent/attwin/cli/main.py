@@ -14,6 +14,7 @@ _COMMANDS = {
     "backup": "Copy the database, also while the agent runs.",
     "config": "Check, show and describe the configuration.",
     "demo": "Run everything on real data, with no broker, model or root.",
+    "detect": "Score how strange each row of a CSV file is.",
     "doctor": "Find out whether this machine can run the agent.",
     "init": "Listen to a broker and write a first configuration.",
     "label": "Say what was true of an entity.",
