@@ -222,7 +222,7 @@ def anomalies() -> Figure:
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     FigureCanvasSVG(figure)
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    shown = days >= 7  # noqa: PLR2004 -- the first week is learned from
+    shown = days >= 7
     top.plot(days[shown], value[shown], linewidth=0.9, color="#444444")
     top.set_ylabel("visitors")
     below.fill_between(days[shown], strange[shown], color="#e8c9c8", linewidth=0)
