@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": "Run everything on real data, with no broker, model or root.",
     "detect": "Score how strange each row of a CSV file is.",
     "doctor": "Find out whether this machine can run the agent.",
+    "forecast": "Forecasts: what comes next, and how well that was known.",
     "init": "Listen to a broker and write a first configuration.",
     "label": "Say what was true of an entity.",
     "labels": "Labels: what people and programs have said was true.",
