@@ -2,8 +2,8 @@
 
     python bench/forecasts.py --pedestrians FILE --occupancy FOLDER [--json]
 
-Pedestrians: hourly counts (columns sensor, ts_local, count); the last eight weeks are the test; MASE is over the
-seasonal naive forecast of a week on what comes before. The targets are a mean MASE of 0.78 an hour and 1.04 a day ahead, and
+Pedestrians: hourly counts (sensor, ts_local, count); the last eight weeks are the test; MASE is over the seasonal
+naive forecast of a week on what comes before. The targets are a mean MASE of 0.78 an hour and 1.04 a day ahead, and
 intervals of 90 % that cover 87 to 93 %. Occupancy: each metric of datatest.txt a quarter of an hour ahead, from its
 first hour on; the target is to be better than persistence for CO2, and at most 2 % worse for each metric and sensor.
 The ridge regression sees the last 24 hours, the same hour of the last seven days, and the hour of the week.

@@ -14,6 +14,7 @@ from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import Draft, OutgoingMessage
 from attwin.core.reactions import Reaction
 from attwin.core.types import EmptyReason, ReadingBatch, Reject, RejectReason, joined
+from attwin.core.warning import Warned
 
 CONNECTING = "connecting"
 """The problem of a link that has not failed yet."""
@@ -400,6 +401,38 @@ class Reacted:
     problem: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastRow:
+    """What is said of a subject of an entity at one horizon, and how well that was.
+
+    Attributes:
+        entity, subject: Of whom, and of what: a metric or ``attention``.
+        horizon_ms: How far ahead.
+        made_ms: When, in event time.
+        value: The forecast.
+        low, high: The interval in which it lies nine times in ten; None where that is not known yet.
+        forecaster: Who speaks.
+        grades: How many were graded.
+        error, persistence_error: Mean absolute errors, discounted, of who speaks and of the newest value.
+        coverage: How often what came lay in the interval.
+        muted: Forecasters that are worse than persistence.
+    """
+
+    entity: str
+    subject: str
+    horizon_ms: int
+    made_ms: int
+    value: float
+    low: float | None
+    high: float | None
+    forecaster: str
+    grades: int
+    error: float | None
+    persistence_error: float | None
+    coverage: float | None
+    muted: Sequence[str]
+
+
 Counts = Mapping[tuple[str, str, str], int]
 """What was counted, by (source, name, reason)."""
 
@@ -423,6 +456,7 @@ class Commit:
         reactions: What is to be done on site.
         reacted: What became of such.
         labels: What was said about entities.
+        warned: Warnings whose end is known.
         tells_salvage: Whether one of the alerts says that the store was damaged and what could be read was saved.
     """
 
@@ -440,6 +474,7 @@ class Commit:
     reactions: Sequence[ReactionDraft] = ()
     reacted: Sequence[Reacted] = ()
     labels: Sequence[Label] = ()
+    warned: Sequence[Warned] = ()
     tells_salvage: bool = False
 
 
@@ -506,6 +541,12 @@ class Store(Protocol):
             missing_names: What the current score of an entity lacked.
             drift: Days that have changed.
         """
+        ...
+
+    def save_foresight(
+        self, arrays: Mapping[str, NDArray[np.generic]], rows: Sequence[ForecastRow], *, now_ms: int
+    ) -> None:
+        """Replace what was learned to forecast, and what is said now."""
         ...
 
     def unsent_outgoing(self) -> int:

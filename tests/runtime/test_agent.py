@@ -23,7 +23,16 @@ from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher, twin_body
 from attwin.runtime.twin import KindModel, Twin
 from support.builders import T0_MS, a_catalogue, a_drift_kind, a_kind, a_manifest
-from support.fakes import FakeAlertLog, FakeClock, FakeSensors, FakeStore, FakeUplink, MeanScorer, no_reactions
+from support.fakes import (
+    FakeAlertLog,
+    FakeClock,
+    FakeSensors,
+    FakeStore,
+    FakeUplink,
+    MeanScorer,
+    no_foresight,
+    no_reactions,
+)
 
 HOT = Rule(
     name="hot",
@@ -86,6 +95,7 @@ class House:
             refill=self.refilled.append,
             drift=self.drift,
             reactions=no_reactions(),
+            foresight=no_foresight(),
         )
         self.agent._next_health_ms = self.agent._next_tick_ms = 10**12
 

@@ -18,7 +18,7 @@ from attwin.runtime.drift import DriftWatch
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import Twin
 from attwin.wiring.auditing import audit_of
-from support.fakes import FakeAlertLog, FakeClock, FakeSensors, no_reactions
+from support.fakes import FakeAlertLog, FakeClock, FakeSensors, no_foresight, no_reactions
 from support.sources import HEAD, NOW_MS, Source
 
 ITEMS = "{topic: 'gw/{entity}', kind: room, payload: {items: ., metric: type, value: v}}"
@@ -74,6 +74,7 @@ class Home:
             refill=lambda _active: None,
             drift=DriftWatch({}),
             reactions=no_reactions(),
+            foresight=no_foresight(),
         )
 
     def restart(self, source: str, *, head: str = HEAD) -> None:

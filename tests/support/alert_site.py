@@ -9,6 +9,7 @@ import numpy as np
 
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.types import readings
+from attwin.core.warning import Warned
 from attwin.ports import AlertChange, Commit
 from attwin.settings.load import load_settings
 from attwin.wiring.house import House
@@ -27,6 +28,7 @@ kinds:
   room:
     metrics:
       co2: {unit: ppm, every: 1m}
+    MORE
 sources:
   - {topic: "s/{entity}/{metric}", kind: room}
 """
@@ -37,10 +39,12 @@ class AlertSite:
 
     Attributes:
         events: What happened: second, type, severity, entity, rule, and after it why nobody was told.
+        changes: The same as facts.
+        warned: Warnings whose end is known.
         now_s: The time, in seconds after the start.
     """
 
-    def __init__(self, folder: Path, rest: str, *, zone: str = "UTC", start_ms: int = START_MS) -> None:
+    def __init__(self, folder: Path, rest: str, *, zone: str = "UTC", start_ms: int = START_MS, kind: str = "") -> None:
         """Lay the site.
 
         Args:
@@ -48,12 +52,14 @@ class AlertSite:
             rest: The rest of the configuration: rules, groups, entities.
             zone: Of the gateway.
             start_ms: When it begins.
+            kind: More settings of the kind of the rooms.
         """
         path = folder / "attwin.yaml"
-        path.write_text(_HEAD.replace("ZONE", zone) + rest, encoding="utf-8")
+        path.write_text(_HEAD.replace("ZONE", zone).replace("    MORE\n", kind) + rest, encoding="utf-8")
         self.settings = load_settings(path, {})
         self.events: list[str] = []
         self.changes: list[AlertChange] = []
+        self.warned: list[Warned] = []
         self.now_s = 0
         self._start_ms = start_ms
         self._began_s = 0
@@ -63,11 +69,20 @@ class AlertSite:
     def _open(self) -> None:
         self.clock = FakeClock(self.now_ms)
         house = House(self.settings)
-        self._store = SqliteStore(self._database, house.catalogue, gateway="g1", durability="full")
+        self._store = SqliteStore(self._database, house.catalogue, gateway="g1", durability="normal")
         self.twin = house.twin()
+        self.foresight = house.foresight(self.twin)
         entities = {name: entity.kind for name, entity in self.settings.entities.items()}
         self.book = restore(
-            self._store, self.twin, house.names, entities, house.rules, None, self.clock, groups=house.groups
+            self._store,
+            self.twin,
+            house.names,
+            entities,
+            house.rules,
+            None,
+            self.clock,
+            groups=house.groups,
+            foresight=self.foresight,
         )
         self._began_s = self.now_s
         self.twin.staleness.expect_entities(np.array(self.twin.catalogue.live(), np.int64), 0)
@@ -94,8 +109,11 @@ class AlertSite:
         batch = readings(np.array(series, np.int32), np.full(count, self.now_ms), np.array(list(values.values())))
         taken = self.twin.take(batch, now_ms=self.now_ms)
         self.twin.hear(batch, self._since_start_ms)
+        transitions = [*taken.transitions, *self.foresight.take(taken.stored, taken.scores)]
+        self.warned += self.foresight.graded
+        self.foresight.graded.clear()
         self._keep(
-            self.book.apply(taken.transitions, now_ms=self.now_ms),
+            self.book.apply(transitions, now_ms=self.now_ms),
             commit=Commit(now_ms=self.now_ms, stored=taken.stored, counts={("s", "readings_stored", ""): count}),
         )
         self.wait(then)
@@ -123,6 +141,7 @@ class AlertSite:
         """
         if with_snapshot:
             self._store.save_snapshot(self.twin.dump(), now_ms=self.now_ms, missing_names=self.twin.missing_names)
+            self._store.save_foresight(self.foresight.dump(), self.foresight.rows(), now_ms=self.now_ms)
         self._store._connection.close()
         os.close(self._store._lock)
         self.now_s += away

@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.catalogue import Catalogue
 from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import OutgoingMessage
 from attwin.core.reactions import Reaction
-from attwin.ports import AlertChange, Commit, Doing, DriftDay, KeptReject, Messages
+from attwin.ports import AlertChange, Commit, Doing, DriftDay, ForecastRow, KeptReject, Messages
+from attwin.runtime.foresight import Foresight
 from attwin.runtime.reactions import Reactions
+from attwin.runtime.rules import RuleBoard
 
 
 class FakeClock:
@@ -227,6 +230,11 @@ class FakeStore:
             raise self.outbox_refusal
         return 0
 
+    def save_foresight(
+        self, arrays: Mapping[str, NDArray[np.generic]], rows: Sequence[ForecastRow], *, now_ms: int
+    ) -> None:
+        """Keep nothing."""
+
     def next_reaction(self, name: str, after: int) -> Doing | None:
         """Return that there is none."""
         del name, after
@@ -319,3 +327,9 @@ class FakeReactor:
 def no_reactions() -> Reactions:
     """Return a stage without reactions, which asks for nothing."""
     return Reactions([], FakeStore(), FakeReactor(), FakeClock())
+
+
+def no_foresight() -> Foresight:
+    """Return a stage that looks at nothing."""
+    catalogue = Catalogue([], most_entities=1)
+    return Foresight([], catalogue, RuleBoard([], catalogue), lambda _time_s: 0)

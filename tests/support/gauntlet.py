@@ -34,7 +34,7 @@ from attwin.wiring.auditing import audit_of
 from attwin.wiring.models import metrics_of
 from attwin.wiring.sources import ingest_of, sources_of
 from support.builders import a_manifest
-from support.fakes import FakeAlertLog, FakeClock, FakeSensors, FakeUplink, MeanScorer, no_reactions
+from support.fakes import FakeAlertLog, FakeClock, FakeSensors, FakeUplink, MeanScorer, no_foresight, no_reactions
 from support.sources import KEY, NOW_MS
 
 SECRET = "wilhelmina"  # noqa: S105 -- a name
@@ -237,6 +237,7 @@ class Ground:
             refill=lambda _active: None,
             drift=DriftWatch({}),
             reactions=no_reactions(),
+            foresight=no_foresight(),
         )
 
     def feed(self, shots: Sequence[Shot], *, pass_ms: int = 100) -> None:

@@ -9,8 +9,9 @@ from attwin.ports import AlertChange
 
 _COLUMNS = (
     *("id", "rule", "entity", "severity", "subject", "state", "value", "threshold", "since_ms", "time_ms", "opened_ms"),
-    *("acknowledged_ms", "by", "note", "snoozed_until_ms", "muted", "announced", "flapping", "members"),
+    *("acknowledged_ms", "by", "note", "snoozed_until_ms", "text", "muted", "announced", "flapping", "members"),
 )
+_PLAIN = _COLUMNS[1:-4]
 _SELECT = f"select {', '.join(_COLUMNS)} from alerts"
 _INSERT = (
     f"insert into alerts ({', '.join(_COLUMNS)}, cleared_ms, evidence) values ({', '.join('?' * (len(_COLUMNS) + 2))})"
@@ -21,7 +22,7 @@ _UPDATE = f"update alerts set {', '.join(f'{name} = ?' for name in _COLUMNS[1:])
 def facts_of(row: Sequence[object]) -> AlertFacts:
     """Return a row of ``_COLUMNS`` as facts."""
     alert, *middle, muted, announced, flapping, members = row
-    named = dict(zip(_COLUMNS[1:15], middle, strict=True))
+    named = dict(zip(_PLAIN, middle, strict=True))
     return AlertFacts(
         alert=alert,  # type: ignore[arg-type] # the table is strict
         muted=tuple(str(muted).split(",")) if muted else (),
@@ -62,6 +63,6 @@ def save(connection: sqlite3.Connection, changes: Sequence[AlertChange]) -> None
 
 
 def _row(facts: AlertFacts) -> tuple[object, ...]:
-    plain = tuple(getattr(facts, name) for name in _COLUMNS[1:15])
+    plain = tuple(getattr(facts, name) for name in _PLAIN)
     flags = (",".join(facts.muted), facts.announced, facts.flapping, json.dumps(facts.members))
     return (facts.alert, *plain, *flags)

@@ -194,6 +194,7 @@ alter table alerts add column muted text not null default '';
 alter table alerts add column announced integer not null default 1;
 alter table alerts add column flapping integer not null default 0;
 alter table alerts add column members text not null default '[]';
+alter table alerts add column text text not null default '';
 alter table alerts add column evidence text not null default '{}';
 create index alerts_snoozed on alerts (snoozed_until_ms) where snoozed_until_ms is not null;
 """
@@ -210,6 +211,22 @@ create table labels (
     entity text not null, time_ms integer not null, value real not null, by text not null, said_ms integer not null,
     primary key (entity, time_ms, by)
 ) strict, without rowid;
+
+create table foresight (
+    id integer primary key check (id = 1), created_ms integer not null, checksum text not null, body blob not null
+) strict;
+
+create table forecasts (
+    entity text not null, subject text not null, horizon_ms integer not null, made_ms integer not null,
+    due_ms integer not null, value real not null, low real, high real, forecaster text not null,
+    grades integer not null, error real, persistence_error real, coverage real, muted text not null,
+    primary key (entity, subject, horizon_ms)
+) strict, without rowid;
+
+create table warnings (
+    id integer primary key, rule text not null, entity text not null, made_ms integer not null,
+    expected_ms integer not null, earliest_ms integer not null, latest_ms integer not null, came_ms integer
+) strict;
 """
 
 

@@ -20,7 +20,7 @@ from attwin.core.outgoing import LANES
 
 _SMALL = (
     *("meta", "entities", "series", "state", "attention", "alerts", "alert_events", "lanes", "outbox", "parked"),
-    *("rejects", "models", "boots", "audit", "drift", "reactions", "labels"),
+    *("rejects", "models", "boots", "audit", "drift", "reactions", "labels", "forecasts", "warnings"),
 )
 """Tables that are checked at each start; what matters most stands where it is saved first."""
 _LARGE = ("journal", "scores", "rollups")

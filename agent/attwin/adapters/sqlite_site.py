@@ -1,4 +1,4 @@
-"""The tables ``reactions`` and ``labels``. What is written here belongs to a transaction of the writer."""
+"""The tables ``reactions``, ``labels`` and ``warnings``. What is written here belongs to a writer's transaction."""
 
 import sqlite3
 
@@ -33,6 +33,11 @@ def save(connection: sqlite3.Connection, commit: Commit) -> None:
                 "update reactions set state = ?, tries = ?, problem = ? where id = ?",
                 (reacted.outcome, reacted.tries, reacted.problem, reacted.number),
             )
+    connection.executemany(
+        "insert into warnings (rule, entity, made_ms, expected_ms, earliest_ms, latest_ms, came_ms) "
+        "values (?, ?, ?, ?, ?, ?, ?)",
+        [(w.rule, w.entity, w.made_ms, w.expected_ms, w.earliest_ms, w.latest_ms, w.came_ms) for w in commit.warned],
+    )
     connection.executemany(
         "insert or replace into labels values (?, ?, ?, ?, ?)",
         [(label.entity, label.time_ms, label.value, label.by, commit.now_ms) for label in commit.labels],

@@ -30,7 +30,7 @@ from attwin.core.deliveries import Deliveries
 from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.outgoing import LANES, OutgoingMessage
 from attwin.core.types import QUALITY_WORDS, doubt_words
-from attwin.ports import Commit, Counts, Doing, DriftDay, KeptReject, ScoreRow
+from attwin.ports import Commit, Counts, Doing, DriftDay, ForecastRow, KeptReject, ScoreRow
 
 _REFILL_MS = 3_600_000
 _JUDGED = "drift_judged "
@@ -265,6 +265,39 @@ class SqliteStore:
             JournalTable(self._connection).bring_audit_to(position)
             self._save_state(arrays, missing_names)
             self._save_drift(drift)
+
+    def save_foresight(
+        self, arrays: Mapping[str, NDArray[np.generic]], rows: Sequence[ForecastRow], *, now_ms: int
+    ) -> None:
+        """Replace what was learned to forecast, and what is said now."""
+        body = pack_planes(arrays)
+        with self._transaction():
+            self._connection.execute(
+                "insert or replace into foresight values (1, ?, ?, ?)", (now_ms, _checksum(body), body)
+            )
+            self._connection.execute("delete from forecasts")
+            self._connection.executemany(
+                "insert into forecasts values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        *(row.entity, row.subject, row.horizon_ms, row.made_ms, row.made_ms + row.horizon_ms),
+                        *(row.value, row.low, row.high, row.forecaster, row.grades, row.error),
+                        *(row.persistence_error, row.coverage, ",".join(row.muted)),
+                    )
+                    for row in rows
+                ],
+            )
+
+    def load_foresight(self) -> dict[str, NDArray[np.generic]]:
+        """Return what was learned to forecast; nothing where there is nothing that can be trusted."""
+        row = self._connection.execute("select checksum, body from foresight").fetchone()
+        if row is None or _checksum(row[1]) != row[0]:
+            return {}
+        try:
+            return unpack_planes(row[1])
+        except ValueError as error:
+            log.warning("foresight=unused problem=%r", str(error))
+            return {}
 
     def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:
         """Do one slice of upkeep; return whether there was anything to do."""

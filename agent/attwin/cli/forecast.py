@@ -3,15 +3,17 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from attwin.cli.options import duration_option, json_option, parse_zone, print_rows, time_text
+from attwin.cli.options import Place, duration_option, json_option, parse_zone, place_options, print_rows, time_text
 from attwin.core.durations import format_duration
 from attwin.core.errors import DataError
 from attwin.settings.types import parse_duration
 from attwin.wiring.backtesting import Backtest, Graded, backtest, read_series
 from attwin.wiring.labelling import label_time_ms
+from attwin.wiring.reading import forecasts_of
 
 _COLUMNS = (
     *("entity", "horizon", "forecasts", "MAE", "MASE", "persistence", "seasonal naive", "of persistence", "coverage"),
@@ -23,6 +25,40 @@ _WEEK_MS = 7 * 86_400_000
 @click.group("forecast")
 def command() -> None:
     """Forecasts: what comes next, and how well that was known."""
+
+
+@command.command(short_help="Show what is forecast, and how well that was.")
+@click.argument("entity", required=False)
+@place_options
+@json_option
+def show(entity: str | None, place: Place, *, as_json: bool) -> None:
+    """Show what is forecast, of ENTITY or of all, with its error over that of persistence, and its coverage."""
+
+    def tell_age(saved_ms: int | None) -> None:
+        since = f"of {time_text(saved_ms, place.zone)}" if saved_ms else "not there yet"
+        click.echo(f"No agent answers: the last saved forecasts are {since}.", err=True)
+
+    rows = forecasts_of(place.database, entity=entity, away=tell_age)
+    if not as_json:
+        rows = [_shown(row, place) for row in rows]
+    columns = ("entity", "subject", "horizon", "for", "value", "low", "high", "of persistence", "coverage", "grades")
+    print_rows(
+        rows,
+        (*columns, "speaks"),
+        as_json=as_json,
+        empty="Nothing is forecast; `forecast:` of a kind says what is to be.",
+    )
+
+
+def _shown(row: dict[str, Any], place: Place) -> dict[str, object]:
+    persistence = row["persistence_error"]
+    return {
+        **row,
+        "horizon": format_duration(row["horizon_ms"]),
+        "for": time_text(row["made_ms"] + row["horizon_ms"], place.zone),
+        "of persistence": row["error"] / persistence if persistence else None,
+        "speaks": row["forecaster"],
+    }
 
 
 @command.command("backtest", short_help="Forecast a CSV file, and grade it.")

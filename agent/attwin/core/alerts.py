@@ -39,6 +39,7 @@ class AlertFacts:
         announced: Whether it was told: its end is told too, and nothing of it before.
         flapping: Whether it stands for one that comes and goes.
         members: The entities of the group for which the condition holds.
+        text: What else there is to say: of a warning, when it is to come.
     """
 
     alert: int
@@ -60,6 +61,7 @@ class AlertFacts:
     announced: bool = True
     flapping: bool = False
     members: tuple[str, ...] = ()
+    text: str = ""
 
     @property
     def is_active(self) -> bool:

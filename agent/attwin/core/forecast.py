@@ -40,6 +40,8 @@ _CLEARLY = 0.98
 _QUANTILE_STEP = 0.02
 _PRIOR = 100.0
 _MOST_RING = 2_048
+MOST_STEPS = _MOST_RING - max(_LAGS) - 2
+"""How far ahead a grid can look."""
 
 Floats = NDArray[np.float64]
 _Arrays = dict[str, NDArray[Any]]
@@ -94,8 +96,8 @@ class Forecasts:
         """
         if not horizons or min(horizons) < 1 or step_ms < 1:
             raise ValueError("horizons are 1 or more steps of 1 ms or more")
-        if max(horizons) > _MOST_RING - max(_LAGS) - 2:
-            raise ValueError(f"a horizon of {max(horizons)} steps; at most {_MOST_RING - max(_LAGS) - 2} on this grid")
+        if max(horizons) > MOST_STEPS:
+            raise ValueError(f"a horizon of {max(horizons)} steps; at most {MOST_STEPS} on this grid")
         self.horizons, self.step_ms = tuple(horizons), step_ms
         day = MS_PER_DAY // step_ms if MS_PER_DAY % step_ms == 0 else 0
         # a day and a week ago, where that many steps are kept

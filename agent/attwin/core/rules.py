@@ -31,7 +31,6 @@ class Basis(StrEnum):
     FORECAST = "forecast"
     WARNING = "warning"
     ANOMALY = "anomaly"
-    DRIFT = "drift"
     SILENCE = "silence"
     PEERS = "peers"
 
@@ -45,12 +44,16 @@ class Subject:
         name: What people read: a metric, a feature, ``attention``.
         column: The metric's place in the kind, or the feature's in the model; None where there is no such.
         horizon_ms: How far ahead a forecast looks; 0 where it is none.
+        level: What a warning sees coming.
+        upwards: Whether that is reached from below.
     """
 
     basis: Basis
     name: str
     column: int | None = None
     horizon_ms: int = 0
+    level: float = 0.0
+    upwards: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +148,9 @@ class Rule:
 def sentence(rule: Rule) -> str:
     """Return what a rule says, for people."""
     side = "above" if rule.above else "below"
-    if rule.subject.basis is Basis.SILENCE:
+    if rule.subject.basis is Basis.WARNING:
+        said = [f"{rule.subject.name} within {format_duration(round(rule.threshold * MS_PER_SECOND))}"]
+    elif rule.subject.basis is Basis.SILENCE:
         said = [f"{rule.subject.name} for {format_duration(round(rule.threshold * MS_PER_SECOND))}"]
     else:
         said = [f"{rule.subject.name} {side} {rule.threshold:g}"]

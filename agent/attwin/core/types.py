@@ -226,6 +226,7 @@ class Transition:
         since_ms: Event time at which the condition began.
         severity: Of the alert after it.
         is_flapping: Whether it came and went so often that it is one alert now.
+        text: What else there is to say of it.
     """
 
     rule: int
@@ -236,3 +237,4 @@ class Transition:
     since_ms: int
     severity: str
     is_flapping: bool = False
+    text: str = ""

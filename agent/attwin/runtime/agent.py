@@ -41,6 +41,7 @@ from attwin.runtime.committer import COMMIT_MS, MOST_BATCH, Committer
 from attwin.runtime.drift import DriftWatch
 from attwin.runtime.event_clock import EventClock
 from attwin.runtime.evidence import Evidence
+from attwin.runtime.foresight import Foresight
 from attwin.runtime.gather import Gather
 from attwin.runtime.ingest import Counts, Ingest, Ingested
 from attwin.runtime.notices import Notices
@@ -52,6 +53,8 @@ from attwin.runtime.twin import Scores, Taken, Twin
 
 _IDLE_MS = 500
 _SNAPSHOT_MS = 60_000
+_FORESIGHT_MS = 900_000
+"""What is learned to forecast is large, and changes slowly."""
 _UPKEEP_EVERY_MS = 1_000
 _SLICE_MS = 20
 """How long a round may wait for what is done beside it."""
@@ -87,6 +90,7 @@ class Agent:
         refill: Callable[[Sequence[AlertFacts]], None],
         drift: DriftWatch,
         reactions: Reactions,
+        foresight: Foresight,
     ) -> None:
         self.twin = twin
         self.drift = drift
@@ -101,6 +105,8 @@ class Agent:
         self._started_ms = now
         self._refill = refill
         self._reactions = reactions
+        self.foresight = foresight
+        self._foresight_from_ms = now + _FORESIGHT_MS
         self._ingest = ingest
         self._publisher = publisher
         self._watched: list[Watched] = []
@@ -331,7 +337,10 @@ class Agent:
             current.scores += self.twin.note_scores(made)
             self.drift.add(made)
         self._event_clock.note(self.twin.newest_ms, self.clock.monotonic_ms())
-        self.announce(self.book.apply(taken.transitions, now_ms=self.clock.now_ms()), taken.scores)
+        transitions = [*taken.transitions, *self.foresight.take(taken.stored, taken.scores)]
+        current.warned += self.foresight.graded
+        self.foresight.graded.clear()
+        self.announce(self.book.apply(transitions, now_ms=self.clock.now_ms()), taken.scores)
         current.scores += self._rows_at(taken)
         if self.uplink:
             now = self.clock.monotonic_ms()
@@ -467,6 +476,7 @@ class Agent:
         self._ingest.forget_receipts()
         self.drift.forget_after(self.clock.now_ms())
         self._refill(list(self.book.active.values()))
+        self.foresight.reset()
         self._event_clock.note(self.twin.newest_ms, self.clock.monotonic_ms())
         self._snapshot()
 
@@ -511,6 +521,7 @@ class Agent:
             self._committer.flush()
             self.store.forget_entity(int(catalogue.entity_key[entity]), now_ms=self.clock.now_ms())
             self._ingest.routes.forget(entity)
+            self.foresight.forget(entity, name)
             self.twin.forget(entity)
             self._publisher.forget(entity)
             log.info("entity=%s state=forgotten", name)
@@ -525,6 +536,10 @@ class Agent:
                 drift=self.drift.changed(),
             )
             self.drift.note_saved()
+            if self.stopping or self.clock.monotonic_ms() >= self._foresight_from_ms:
+                self._foresight_from_ms = self.clock.monotonic_ms() + _FORESIGHT_MS
+                rows = self.foresight.rows()
+                self.store.save_foresight(self.foresight.dump(), rows, now_ms=self.clock.now_ms())
 
     def _stop(self) -> None:
         """Finish what was read, make it durable, acknowledge it, and say goodbye."""

@@ -215,6 +215,7 @@ class AlertBook:
                     time_ms=transition.time_ms,
                     now_ms=now_ms,
                     flapping=transition.is_flapping,
+                    text=transition.text,
                 )
             ]
         severity = gravest([before.severity, transition.severity])
@@ -268,6 +269,7 @@ class AlertBook:
         now_ms: int,
         flapping: bool = False,
         members: tuple[str, ...] = (),
+        text: str = "",
     ) -> AlertChange:
         facts = AlertFacts(
             alert=self._next,
@@ -285,6 +287,7 @@ class AlertBook:
             announced=False,
             flapping=flapping,
             members=members,
+            text=text,
         )
         self._next += 1
         after = self._judged(facts, time_ms, now_ms)

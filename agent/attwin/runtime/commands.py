@@ -1,6 +1,7 @@
 """What the control socket answers: one implementation of every verb."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from attwin.core.alerts import MOST_SNOOZE_MS
 from attwin.core.durations import format_duration
@@ -32,6 +33,7 @@ class Commands:
             "twins": self._twins,
             "twin": self._twin,
             "alerts": self._alerts,
+            "forecasts": self._forecasts,
             "acknowledge": self._acknowledge,
             "snooze": self._snooze,
             "label": self._label,
@@ -63,6 +65,9 @@ class Commands:
 
     def _alerts(self, _request: dict[str, object]) -> dict[str, object]:
         return {"alerts": [facts.as_dict() for facts in self._agent.book.active.values()]}
+
+    def _forecasts(self, _request: dict[str, object]) -> dict[str, object]:
+        return {"forecasts": [asdict(row) for row in self._agent.foresight.rows()]}
 
     def _acknowledge(self, request: dict[str, object]) -> dict[str, object]:
         alert, by, note = request.get("alert"), str(request.get("by", "")), str(request.get("note", ""))
@@ -119,5 +124,6 @@ class Commands:
         twin = self._agent.twin
         body = twin_body(twin, entity)
         name = twin.catalogue.entity_ids[entity]
+        body |= {f"{subject}_anomaly": round(s, 4) for subject, s in self._agent.foresight.strange(entity).items()}
         body["alerts"] = [rule for rule, owner in self._agent.book.active if owner == name]
         return body

@@ -4,6 +4,7 @@ from collections import Counter
 
 from attwin.core.outgoing import Draft, OutgoingMessage
 from attwin.core.types import ReadingBatch, Reject, joined
+from attwin.core.warning import Warned
 from attwin.ports import AlertChange, Commit, DriftDay, Label, Reacted, ReactionDraft, ScoreRow
 
 
@@ -32,12 +33,13 @@ class Round:
         self.reactions: list[ReactionDraft] = []
         self.reacted: list[Reacted] = []
         self.labels: list[Label] = []
+        self.warned: list[Warned] = []
         self.messages = 0
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to make durable."""
         kept = (self.counts, self.alerts, self.scores, self.drafts, self.drift, self.delivered)
-        return not any((*kept, self.reacted, self.labels))
+        return not any((*kept, self.reacted, self.labels, self.warned))
 
     def as_commit(self, now_ms: int) -> Commit:
         """Return all of it as one commit."""
@@ -55,5 +57,6 @@ class Round:
             reactions=self.reactions,
             reacted=self.reacted,
             labels=self.labels,
+            warned=self.warned,
             now_ms=now_ms,
         )

@@ -77,6 +77,19 @@ class RuleBoard:
                 transitions += self._evaluate(states, entity, time_ms, value.astype(np.float64))
         return transitions
 
+    def on_numbers(
+        self, states: RuleStates, entity: NDArray[np.int32], event_ms: int, number: NDArray[np.float64]
+    ) -> list[Transition]:
+        """Return what numbers of entities cause that are all of one time.
+
+        Args:
+            states: The rule that looks at them.
+            entity: Shape (N,).
+            event_ms: Their time.
+            number: Shape (N,).
+        """
+        return self._evaluate(states, entity, np.full(len(entity), event_ms), number)
+
     def on_tick(
         self,
         event_ms: int,

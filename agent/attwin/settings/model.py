@@ -151,6 +151,34 @@ class DriftSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastSettings:
+    """What is forecast of each entity of a kind.
+
+    Attributes:
+        of: Metrics, and attention.
+        every: The distance of the grid; the mean of each step is forecast.
+        horizons: How far ahead, in whole steps.
+    """
+
+    of: list[str]
+    every: DurationMs = 300_000
+    horizons: list[DurationMs] = field(default_factory=lambda: [900_000, 3_600_000])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalySettings:
+    """What is watched for anomalies of each entity of a kind.
+
+    Attributes:
+        of: Metrics, and attention.
+        every: The distance of the grid; the mean of each step is scored.
+    """
+
+    of: list[str]
+    every: DurationMs = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KindSettings:
     """What entities of one sort share.
 
@@ -159,12 +187,16 @@ class KindSettings:
         model: A bundle; its windows and time grid are the kind's. Left out, the kind has metric rules only.
         lateness: How long a score waits for late readings; the model's own unless told.
         drift: When to alert on drift of this kind; as for all kinds unless told.
+        forecast: What is forecast; nothing unless told.
+        anomaly: What is watched for anomalies; nothing unless told.
     """
 
     metrics: dict[str, MetricSettings]
     model: FilePath = ""
     lateness: DurationMs | None = None
     drift: DriftSettings | None = None
+    forecast: ForecastSettings | None = None
+    anomaly: AnomalySettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +311,11 @@ class WhenSettings:
         metric: A metric of the kind; with silent, the one that must not be.
         feature: A feature of the kind's model, such as co2.mean_5m.
         attention: true for the model's score.
+        forecast: A metric or attention, as it is expected to be.
+        in_: Written in: with forecast, how far ahead, one of its horizons.
+        warning: A metric or attention that is expected to be above or below a level soon.
+        within: With warning: how soon.
+        anomaly: A metric or attention, whose anomaly score, 0 to 1, has the levels.
         peers: A metric: how far an entity's is from those of its groups, in robust standard deviations.
         silent: true where nothing is heard of an entity, or of its metric.
         longer: With silent: for how long; three of the metric's periods unless told.
@@ -291,6 +328,11 @@ class WhenSettings:
     metric: str = ""
     feature: str = ""
     attention: bool = False
+    forecast: str = ""
+    in_: DurationMs | None = None
+    warning: str = ""
+    within: DurationMs | None = None
+    anomaly: str = ""
     peers: str = ""
     silent: bool = False
     longer: DurationMs | None = None

@@ -5,8 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from attwin.core.alerts import OWN_RULES, SEVERITIES
+from attwin.core.durations import format_duration
+from attwin.core.forecast import MOST_STEPS
+from attwin.core.rules import ATTENTION
 from attwin.core.schedules import days_of, minute_of_day
 from attwin.settings.model import (
+    ForecastSettings,
     HoursSettings,
     RuleSettings,
     Settings,
@@ -15,9 +19,10 @@ from attwin.settings.model import (
 from attwin.settings.reader import Reader, did_you_mean
 from attwin.settings.references import check_kind, check_metric, check_name
 
-SUBJECTS = ("metric", "feature", "attention", "peers", "silent")
+SUBJECTS = ("metric", "feature", "attention", "forecast", "warning", "anomaly", "peers", "silent")
 """What a condition may be about."""
 _LEAST_CHANGES = 2
+_LEAST_STEP_MS = 1_000
 
 
 def check_rules(settings: Settings, reader: Reader) -> None:
@@ -31,6 +36,7 @@ def check_rules(settings: Settings, reader: Reader) -> None:
         if parent and parent not in settings.entities and parent not in settings.groups:
             known = [*settings.entities, *settings.groups]
             reader.report_at(f"entities.{entity}.parent", f"no entity and no group; {did_you_mean(parent, known)}")
+    check_watches(settings, reader)
     if settings.quiet:
         _check_hours(settings.quiet.hours, "quiet.hours", reader)
     for index, rule in enumerate(settings.rules):
@@ -75,8 +81,52 @@ def _check_subject(rule: RuleSettings, where: str, settings: Settings, reader: R
     for key in ("attention", "feature"):
         if getattr(rule.when, key) and not settings.kinds[rule.kind].model:
             reader.report_at(f"{where}.{key}", f"kind `{rule.kind}` has no model")
-    for problem in _silence_problems(rule, settings):
+    for problem in (*_silence_problems(rule, settings), *_foresight_problems(rule, settings)):
         reader.report_at(where, problem)
+
+
+def _foresight_problems(rule: RuleSettings, settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with a condition on what is expected, or is strange."""
+    when, kind = rule.when, settings.kinds[rule.kind]
+    for key, given in (("forecast", kind.forecast), ("warning", kind.forecast), ("anomaly", kind.anomaly)):
+        subject = getattr(when, key)
+        if subject and (given is None or subject not in given.of):
+            part = "anomaly" if key == "anomaly" else "forecast"
+            yield f"`{key}: {subject}` needs it under kinds.{rule.kind}.{part}.of"
+    horizons = kind.forecast.horizons if kind.forecast else []
+    if when.forecast and horizons and when.in_ not in horizons:
+        yield "with `forecast:` goes `in:`, one of " + ", ".join(map(format_duration, horizons))
+    if when.warning and horizons and not 0 < (when.within or 0) <= max(horizons):
+        yield f"with `warning:` goes `within:`, at most {format_duration(max(horizons))}"
+    if (when.in_ is not None and not when.forecast) or (when.within is not None and not when.warning):
+        yield "`in:` goes with `forecast:`, `within:` with `warning:`"
+    if when.warning and (when.clear_above is not None or when.clear_below is not None):
+        yield "`warning:` has one level: it ends when nothing is expected any more"
+
+
+def check_watches(settings: Settings, reader: Reader) -> None:
+    """Report what is wrong with what is forecast and watched for anomalies."""
+    for name, kind in settings.kinds.items():
+        for part, given in (("forecast", kind.forecast), ("anomaly", kind.anomaly)):
+            where = f"kinds.{name}.{part}"
+            for subject in given.of if given else ():
+                if subject == ATTENTION and not kind.model:
+                    reader.report_at(f"{where}.of", f"kind `{name}` has no model, so no attention")
+                elif subject != ATTENTION:
+                    check_metric(subject, name, f"{where}.of", settings, reader)
+            if given and given.every < _LEAST_STEP_MS:
+                reader.report_at(f"{where}.every", "1s or more")
+        if kind.forecast and kind.forecast.every >= _LEAST_STEP_MS:
+            for problem in _horizon_problems(kind.forecast):
+                reader.report_at(f"kinds.{name}.forecast.horizons", problem)
+
+
+def _horizon_problems(forecast: ForecastSettings) -> Iterator[str]:
+    steps = [horizon_ms / forecast.every for horizon_ms in forecast.horizons]
+    if not steps or steps != sorted(set(steps)) or any(step < 1 or step % 1 for step in steps):
+        yield f"rising, each a multiple of every ({format_duration(forecast.every)})"
+    elif max(steps) > MOST_STEPS:
+        yield f"at most {MOST_STEPS} steps of `every:` ahead"
 
 
 def _check_names(rule: RuleSettings, where: str, settings: Settings, reader: Reader) -> None:

@@ -86,10 +86,13 @@ class Daemon:
             store.begin_boot(_BOOT_ID.read_text(encoding="ascii").strip(), clock.offset_ms, now_ms=clock.now_ms())
             house.note_models(store, clock)
             twin = house.twin()
+            foresight = house.foresight(twin)
             entities = {name: entity.kind for name, entity in settings.entities.items()}
             upstream_base = base if settings.upstream else None
             drift = DriftWatch(house.drift)
-            book = restore(store, twin, house.names, entities, house.rules, upstream_base, clock, drift, house.groups)
+            book = restore(
+                store, twin, house.names, entities, house.rules, upstream_base, clock, drift, house.groups, foresight
+            )
             if store.salvaged is not None:
                 _tell_salvaged(store, book, upstream_base, settings.gateway.id, clock)
             alert_file = AlertFile(
@@ -128,6 +131,7 @@ class Daemon:
                 lasting=frozenset(settings.entities),
                 refill=lambda active: refill(store, twin, active, clock),
                 drift=drift,
+                foresight=foresight,
                 reactions=Reactions(
                     reactions_of(settings), store, SiteReactor(sensors.tell, sensors.take_told, clock), clock
                 ),

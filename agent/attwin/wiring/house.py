@@ -7,10 +7,12 @@ from attwin.adapters.clock import SystemClock
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue, Kind, Metric
 from attwin.runtime.drift import DriftKind
+from attwin.runtime.foresight import Foresight
 from attwin.runtime.twin import KindModel, Twin
+from attwin.runtime.zones import offset_of
 from attwin.settings.model import KindSettings, Settings
 from attwin.wiring.models import bind, bundle_path, load_bundle, metrics_of
-from attwin.wiring.rules import groups_of, rules_of
+from attwin.wiring.rules import groups_of, rules_of, watches_of
 from attwin.wiring.sources import sources_of
 
 _NO_MODEL_STEP_MS = 1000
@@ -27,6 +29,7 @@ class House:
         catalogue: Without entities as yet.
         groups: Of entities.
         rules: All of them.
+        watches: What is forecast, and watched for anomalies.
         sources: Of the sensors.
         drift: What the scores of each kind are compared with.
     """
@@ -58,6 +61,7 @@ class House:
         self.catalogue = Catalogue(kinds, most_entities=settings.limits.entities)
         self.groups = groups_of(settings)
         self.rules = rules_of(settings, kinds, self.models)
+        self.watches = watches_of(settings, kinds)
         self.sources = sources_of(settings)
         self.drift = {
             index: DriftKind(
@@ -79,6 +83,10 @@ class House:
             most_ahead_ms=self.settings.limits.ahead,
             groups=self.groups,
         )
+
+    def foresight(self, twin: Twin) -> Foresight:
+        """Return what looks ahead for a twin."""
+        return Foresight(self.watches, self.catalogue, twin.rules, offset_of(self.settings.gateway.zone))
 
     def note_models(self, store: SqliteStore, clock: SystemClock) -> None:
         """Note the models as active."""

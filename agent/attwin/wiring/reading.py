@@ -32,6 +32,16 @@ _OUTCOMES = ("replayed", "not_whole", "unsure", "gone")
 """What becomes of a reject that is taken again."""
 _TAKEN = ("stored", "duplicate", "suppressed", "rejected_again")
 """What becomes of the readings in those that are; of the last, the rejects there are now."""
+_WARNED_DAYS = 30
+_DAY_MS = 86_400_000
+_FORECASTS = """
+select entity, subject, horizon_ms, made_ms, value, low, high, forecaster, grades, error, persistence_error, coverage,
+    muted
+from forecasts order by entity, subject, horizon_ms
+"""
+_WARNINGS = """
+select made_ms, came_ms from warnings where made_ms > (select max(made_ms) from warnings) - ? order by made_ms
+"""
 _GOOD = QUALITY_WORDS[Quality.GOOD]
 _ATTENTION = ("attention_ms", "attention", "missing")
 _STATE = """
@@ -92,11 +102,13 @@ def status_of(database: Path) -> dict[str, object]:
         active = connection.execute("select count(*) from alerts where state = 'active'").fetchone()[0]
         entities = connection.execute("select count(*) from entities where forgotten_ms is null").fetchone()[0]
         rows = connection.execute(_DRIFT, (SHOWN_DAYS,)).fetchall()
+        warned = _warned(connection.execute(_WARNINGS, (_WARNED_DAYS * _DAY_MS,)).fetchall())
     stored = {
         "entities": entities,
         "alerts_active": active,
         "outbox_waiting": waiting,
         "drift": told_days(_drift_days(rows)),
+        **warned,
     }
     return {"agent": agent, **stored, **live, **sums_of(database)}
 
@@ -232,6 +244,37 @@ def reload_agent(database: Path) -> None:
         refusal = SettingsError(str(answer["error"]).splitlines())
         refusal.hint = "The agent goes on as before."
         raise refusal
+
+
+def forecasts_of(
+    database: Path, *, entity: str | None, away: Callable[[int | None], object] = lambda _saved_ms: None
+) -> list[dict[str, object]]:
+    """Return what is forecast, and how well that was; ``away`` as in ``twins_of``."""
+    try:
+        rows = cast("list[dict[str, object]]", ask(control_of(database), {"verb": "forecasts"})["forecasts"])
+    except AgentAwayError:
+        with reader(database) as connection:
+            saved = connection.execute("select created_ms from foresight").fetchone()
+            found = connection.execute(_FORECASTS)
+            names = [column[0] for column in found.description]
+            rows = [dict(zip(names, row, strict=True)) for row in found]
+        away(int(saved[0]) if saved else None)
+        rows = [{**row, "muted": [name for name in str(row["muted"]).split(",") if name]} for row in rows]
+    return [row for row in rows if entity is None or row["entity"] == entity]
+
+
+def _warned(rows: Sequence[tuple[int, int | None]]) -> dict[str, object]:
+    """Return how good early warnings were: when each was given, and when what it warned of came, if it did."""
+    if not rows:
+        return {}
+    leads = sorted(came - made for made, came in rows if came is not None)
+    days = max(1.0, (rows[-1][0] - rows[0][0]) / _DAY_MS)
+    return {
+        "warnings": len(rows),
+        "warnings_precision": round(len(leads) / len(rows), 3),
+        "warnings_median_lead_s": leads[len(leads) // 2] / 1000 if leads else None,
+        "warnings_false_a_day": round((len(rows) - len(leads)) / days, 3),
+    }
 
 
 def reactions_left(database: Path) -> list[dict[str, object]]:

@@ -212,6 +212,7 @@ class _Stage:
 
     def __init__(self, house: House) -> None:
         self.twin: Twin = house.twin()
+        self._foresight = house.foresight(self.twin)
         self.changes: list[AlertChange] = []
         self.catalogue = house.catalogue
         self.kinds = house.names
@@ -240,7 +241,8 @@ class _Stage:
         batch = readings(series, time_ms, value)
         taken = self.twin.take(batch, now_ms=until_ms)
         self.twin.hear(batch, int(time_ms.max()) - self._start_ms)
-        self.changes += self._book.apply(taken.transitions, now_ms=until_ms)
+        transitions = [*taken.transitions, *self._foresight.take(taken.stored, taken.scores)]
+        self.changes += self._book.apply(transitions, now_ms=until_ms)
         self._tick(until_ms)
 
     def _tick(self, event_ms: int) -> None:

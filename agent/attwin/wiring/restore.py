@@ -14,6 +14,7 @@ from attwin.core.types import ReadingBatch
 from attwin.ports import Clock, Commit
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.drift import DriftWatch
+from attwin.runtime.foresight import Foresight
 from attwin.runtime.twin import Twin
 
 
@@ -27,6 +28,7 @@ def restore(  # noqa: PLR0913, PLR0917 -- all that a start needs
     clock: Clock,
     drift: DriftWatch | None = None,
     groups: Groups | None = None,
+    foresight: Foresight | None = None,
 ) -> AlertBook:
     """Bring the twin to where the last commit left it, and return the alerts that are active.
 
@@ -40,10 +42,11 @@ def restore(  # noqa: PLR0913, PLR0917 -- all that a start needs
         clock: For what ends now.
         drift: Empty as yet.
         groups: Those of the configuration.
+        foresight: Empty as yet.
     """
     drift = drift or DriftWatch({})
     judged_ms = store.drift_judged()
-    _replay(store, twin, kinds, clock, drift, judged_ms)
+    _replay(store, twin, kinds, clock, drift, judged_ms, foresight)
     for entity, kind_name in entities.items():
         kind, known = kinds.index(kind_name), twin.catalogue.find(entity)
         if known is not None and twin.catalogue.entity_kind[known] != kind:
@@ -91,6 +94,7 @@ def _replay(
     clock: Clock,
     drift: DriftWatch,
     judged_ms: Mapping[tuple[str, str], int],
+    foresight: Foresight | None,
 ) -> None:
     """Bring the twin to where the last commit left it: the snapshot, then the journal's tail, without effects."""
     arrays, position = store.load_snapshot()
@@ -100,15 +104,26 @@ def _replay(
         position = store.recent_position(clock.now_ms())
     # counts of another position would count twice what is replayed
     drift.load(arrays if fits else {}, judged_ms)
-    _play(store, twin, position, at_start=drift)
+    if foresight:
+        foresight.load(store.load_foresight())
+    _play(store, twin, position, at_start=drift, foresight=foresight)
 
 
-def _play(store: SqliteStore, twin: Twin, position: int, *, at_start: DriftWatch | None = None) -> None:
+def _play(
+    store: SqliteStore,
+    twin: Twin,
+    position: int,
+    *,
+    at_start: DriftWatch | None = None,
+    foresight: Foresight | None = None,
+) -> None:
     count = twin.catalogue.series_count
     place_of = {int(key): place for place, key in enumerate(twin.catalogue.series_key[:count])}
     for segment in store.segments_after(position):
         batch = _as_batch(segment, place_of)
         scores, _ = twin.replay(batch)
+        if foresight:
+            foresight.take(batch, scores)
         if at_start:
             # after the snapshot, which says for how long each had been silent by then
             twin.hear(batch, 0)

@@ -3,17 +3,21 @@
 from collections.abc import Mapping, Sequence
 
 from attwin.core.catalogue import Kind
+from attwin.core.durations import format_duration
 from attwin.core.errors import SettingsError
 from attwin.core.groups import Groups
 from attwin.core.rules import ATTENTION, Basis, Flapping, Level, Rule, Subject, Together
 from attwin.core.schedules import Hours, Schedule, days_of, minute_of_day
 from attwin.core.stale import STALE_PERIODS
 from attwin.core.types import MS_PER_SECOND
+from attwin.runtime.foresight import Watch
 from attwin.runtime.twin import KindModel
 from attwin.runtime.zones import offset_of
-from attwin.settings.model import HoursSettings, RuleSettings, Settings
+from attwin.settings.model import HoursSettings, RuleSettings, Settings, WhenSettings
 from attwin.settings.reader import did_you_mean
 
+_LEAST_LATENESS_MS = 2_000
+"""So long a step of a grid waits for readings that are late, also where the kind has no model."""
 _GAP_PERIODS = STALE_PERIODS
 """A condition is not known to hold over a longer silence."""
 
@@ -48,6 +52,32 @@ def rules_of(settings: Settings, kinds: Sequence[Kind], models: Mapping[int, Kin
     return rules
 
 
+def watches_of(settings: Settings, kinds: Sequence[Kind]) -> list[Watch]:
+    """Return what is looked at on grids: what is forecast, and what is watched for anomalies."""
+    found = []
+    for place, given in enumerate(settings.kinds.values()):
+        kind = kinds[place]
+        grids: list[tuple[Sequence[str], int, tuple[int, ...]]] = []
+        if given.forecast:
+            grids.append((given.forecast.of, given.forecast.every, tuple(given.forecast.horizons)))
+        if given.anomaly:
+            grids.append((given.anomaly.of, given.anomaly.every, ()))
+        found += [
+            Watch(
+                kind=place,
+                subject=subject,
+                column=None if subject == ATTENTION else kind.metric_index(subject),
+                step_ms=step_ms,
+                horizons_ms=horizons_ms,
+                is_scored=not horizons_ms,
+                lateness_ms=max(kind.lateness_ms, _LEAST_LATENESS_MS),
+            )
+            for subjects, step_ms, horizons_ms in grids
+            for subject in subjects
+        ]
+    return found
+
+
 def _rule(settings: RuleSettings, place: int, kind: Kind, model: KindModel | None, whole: Settings) -> Rule:
     when = settings.when
     subject = _subject(settings, kind, model)
@@ -61,7 +91,7 @@ def _rule(settings: RuleSettings, place: int, kind: Kind, model: KindModel | Non
         kind=place,
         entities=tuple(settings.entities),
         subject=subject,
-        above=when.below is None,
+        above=when.below is None and not when.warning,
         threshold=threshold,
         clear=clear,
         for_ms=settings.for_,
@@ -97,6 +127,20 @@ def _subject(settings: RuleSettings, kind: Kind, model: KindModel | None) -> Sub
     if when.silent:
         column = kind.metric_index(when.metric) if when.metric else None
         return Subject(basis=Basis.SILENCE, name=f"silence of {when.metric or 'all'}", column=column)
+    for given, basis, words in (
+        (when.forecast, Basis.FORECAST, f"{when.forecast} in {format_duration(when.in_ or 0)}"),
+        (when.anomaly, Basis.ANOMALY, f"anomaly of {when.anomaly}"),
+        (when.warning, Basis.WARNING, _expected(when)),
+    ):
+        if given:
+            return Subject(
+                basis=basis,
+                name=words,
+                column=None if given == ATTENTION else kind.metric_index(given),
+                horizon_ms=when.in_ or 0,
+                level=(when.above if when.above is not None else when.below) or 0.0,
+                upwards=when.above is not None,
+            )
     if when.peers:
         return Subject(basis=Basis.PEERS, name=f"{when.peers} beside others", column=kind.metric_index(when.peers))
     if when.feature:
@@ -113,6 +157,9 @@ def _subject(settings: RuleSettings, kind: Kind, model: KindModel | None) -> Sub
 def _levels(settings: RuleSettings, kind: Kind) -> tuple[float, float]:
     """Return the level of the condition and the one at which it ends."""
     when = settings.when
+    if when.warning:
+        within_s = (when.within or 0) / MS_PER_SECOND
+        return within_s, within_s
     if when.silent:
         place = kind.metric_index(when.metric)
         periods_ms = STALE_PERIODS * kind.metrics[place].every_ms if place is not None else 0
@@ -123,6 +170,12 @@ def _levels(settings: RuleSettings, kind: Kind) -> tuple[float, float]:
     if threshold is None:
         raise SettingsError([f"rule {settings.name}: neither above nor below"])
     return threshold, threshold if clear is None else clear
+
+
+def _expected(when: WhenSettings) -> str:
+    """Return what a warning is about, in words."""
+    side = f"above {when.above:g}" if when.above is not None else f"below {when.below or 0:g}"
+    return f"{when.warning} expected {side}"
 
 
 def _schedule(hours: Sequence[HoursSettings], zone: str) -> Schedule:
