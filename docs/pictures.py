@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
 from attwin.core.anomaly import Anomalies
+from attwin.core.forecast import Forecasts
 from attwin.ports import AlertChange
 from attwin.settings.load import load_settings
 from attwin.settings.model import Settings
@@ -28,7 +29,11 @@ HEAD = """\
 version: 1
 gateway: {id: docs, zone: Europe/Brussels}
 broker: {url: "mqtt://127.0.0.1"}
-kinds: {room: {metrics: {co2: {unit: ppm, every: 1m}}}}
+kinds:
+  room:
+    metrics: {co2: {unit: ppm, every: 1m}}
+    forecast: {of: [co2], every: 10m, horizons: [30m, 1h, 2h]}
+    anomaly: {of: [co2], every: 10m}
 sources: [{topic: "s/{entity}/{metric}", kind: room}]
 """
 _EXAMPLE = re.compile(r"```yaml\n(.+?)```\n\n!\[([^\]]+)\]\(img/alerts-(\w+)\.svg\)", re.DOTALL)
@@ -36,8 +41,8 @@ _COLOURS = {"info": "#3b7dd8", "warning": "#d98a00", "critical": "#c9302c"}
 _MUTED = "#b0b0b0"
 MINUTE_MS = 60_000
 DAY_MIN = 1_440
-SILENCE_MIN, LONG_MIN = 10, 240
-"""What is a gap; from when on the axis shows the time of day."""
+SILENCE_MIN, LONG_MIN, SHOWN_MIN = 10, 240, 2 * DAY_MIN
+"""What is a gap; from when on the axis shows the time of day; what comes before the last so many is learned from."""
 START_MS = round(datetime(2026, 11, 25, 7, tzinfo=UTC).timestamp() * 1000)
 """Eight o'clock on a Wednesday in Brussels."""
 
@@ -84,6 +89,20 @@ _STEPS = (
 _COMES_AND_GOES = tuple(
     point for n in range(8) for point in ((6 * n, 700), (6 * n + 2, 1150), (6 * n + 3, 1150), (6 * n + 5, 700))
 )
+
+
+def _days(count: int) -> Values:
+    """Return a value every ten minutes that rises and falls once a day."""
+    place = np.arange(count * 144)
+    value = 850 - 350 * np.cos(2 * np.pi * place / 144) + np.random.default_rng(3).normal(0, 8, len(place))
+    return {"lab": list(zip((place * 10.0).tolist(), value.tolist(), strict=True))}
+
+
+def _strange() -> Values:
+    """Return a fortnight whose last Monday morning is not like others."""
+    return {"lab": [(m, v - 300 if 17_440 < m < 17_740 else v) for m, v in _days(14)["lab"]]}
+
+
 RECORDINGS: dict[str, Callable[[], Values]] = {
     "level": lambda: {"lab": curve((0, 700), (40, 1060), (80, 960), (120, 700), noise=18)},
     "for": lambda: {"lab": curve(*_STEPS, noise=10)},
@@ -119,6 +138,9 @@ RECORDINGS: dict[str, Callable[[], Values]] = {
         )
         for n in range(5)
     },
+    "forecast": lambda: _days(12),
+    "warning": lambda: _days(12),
+    "anomaly": _strange,
     "suppressed": lambda: {
         "building": curve((0, 420), (20, 420), (21, 250), (60, 250), (61, 420), (120, 420), noise=3),
         "lab": curve((0, 700), (30, 1100), (90, 1150), (100, 700), (120, 650), noise=8),
@@ -154,6 +176,10 @@ def settings_of(yaml: str) -> Settings:
 def draw(name: str, settings: Settings, values: Values) -> Figure:
     """Return the picture of an example."""
     changes = rehearse(settings, [recorded(values)])
+    begins = max(own[-1][0] for own in values.values()) - SHOWN_MIN
+    if begins > 0:
+        changes = [change for change in changes if change.after.time_ms > START_MS + begins * MINUTE_MS]
+        values = {name: [(m, v) for m, v in own if m >= begins] for name, own in values.items()}
     figure = Figure(figsize=(7.2, 2.9), layout="constrained")
     FigureCanvasSVG(figure)
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -166,11 +192,13 @@ def draw(name: str, settings: Settings, values: Values) -> Figure:
         for rule in settings.rules:
             levels = (rule.when.above, rule.when.below, rule.when.clear_below, rule.when.clear_above)
             for level in {*levels, *(step.above for step in rule.escalate)} - {None}:
+                if rule.when.anomaly:
+                    continue
                 top.axhline(level, linestyle="--", linewidth=0.8, color="#888888")
     top.set_ylabel("CO2 [ppm]")
     _draw_alerts(below, changes, last=max(own[-1][0] for own in values.values()))
     if max(own[-1][0] for own in values.values()) > LONG_MIN:
-        below.xaxis.set_major_locator(MultipleLocator(120))
+        below.xaxis.set_major_locator(MultipleLocator(360 if begins > 0 else 120))
         below.xaxis.set_major_formatter(lambda minute, _place: f"{(8 + int(minute) // 60) % 24:02}:00")
     else:
         below.set_xlabel("minutes")
@@ -234,10 +262,36 @@ def anomalies() -> Figure:
     return figure
 
 
+def forecasts() -> Figure:
+    """Return the last days of eight weeks of hourly counts, with what was expected a day before."""
+    hours = np.arange(8 * 168)
+    shape = 300 + 250 * np.sin(2 * np.pi * (hours % 24 - 8) / 24) * np.where(hours // 24 % 7 < 5, 1.0, 0.5)
+    value = np.maximum(shape + np.random.default_rng(4).normal(0, 25, len(hours)), 0)
+    forecaster = Forecasts([24], 60 * MINUTE_MS)
+    said = [forecaster.step(hour, value[hour : hour + 1], local_ms=hour * 60 * MINUTE_MS) for hour in hours.tolist()]
+    shown = hours[-96:]
+    low, mid, high = (
+        np.array([getattr(said[hour - 24], name)[0, 0] for hour in shown]) for name in ("low", "value", "high")
+    )
+    figure = Figure(figsize=(7.2, 2.6), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots()
+    days = shown / 24
+    axes.fill_between(days, low, high, color="#cfe0f5", linewidth=0, label="nine times in ten")
+    axes.plot(days, mid, color=_COLOURS["info"], linewidth=1.2, label="expected a day before")
+    axes.plot(days, value[shown], color="#444444", linewidth=0.9, label="came")
+    axes.set_ylabel("visitors an hour")
+    axes.set_xlabel("days")
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def main() -> None:
     """Draw all of them."""
     mpl.rcParams.update({"svg.hashsalt": "attwin", "svg.fonttype": "path", "font.size": 9})
     (DOCS / "img").mkdir(exist_ok=True)
+    forecasts().savefig(DOCS / "img" / "forecasts.svg", metadata={"Date": None, "Title": "Forecast"})
     anomalies().savefig(DOCS / "img" / "anomalies.svg", metadata={"Date": None, "Title": "Anomaly score"})
     for name, caption, yaml in examples():
         figure = draw(name, settings_of(yaml), RECORDINGS[name]())

@@ -103,6 +103,16 @@ def test_the_interval_is_wide_where_errors_are_large() -> None:
     assert width[11] > 10 * width[2]
 
 
+def test_an_interval_that_ends_at_zero_does_not_grow() -> None:
+    """Of counts that are near zero at night, the width stays what the errors are."""
+    rng, hours = np.random.default_rng(7), np.arange(24 * 60)
+    value = np.maximum(300 + 270 * np.sin(2 * np.pi * hours / 24) + rng.normal(0, 25, len(hours)), 0)
+
+    said = played(Forecasts([24], HOUR_MS), value)
+
+    assert max(outlook.high[0, 0] - outlook.value[0, 0] for outlook in said[-240:]) < 300
+
+
 def test_the_damped_trend_is_as_by_hand() -> None:
     """Holt 1957 and Gardner 1985: after 10 and 12 the level is 10.6 and the trend 0.03."""
     forecasts = Forecasts([2], HOUR_MS)

@@ -35,6 +35,7 @@ _MOST_EVIDENCE = 6.0
 """One number alone cannot say more: beyond, tails are not those of a normal distribution anyway."""
 _MOST_SPREADS = 20.0
 """What is further away than this teaches no more than that: one wild value must not make a series blind."""
+_MOST_COUNT = 2**31 - 10
 _HALF = float(np.log10(2.0))
 _EVIDENCE_OF_NINE_TENTHS = 6.0
 QUIET_VALUES = 100
@@ -46,6 +47,7 @@ class _Columns:
     """The state of every series. Shape (S,) each, but for ``short``, ``usual`` and ``seen_min``."""
 
     count: NDArray[np.int32] = field(default_factory=lambda: np.zeros(_FIRST_CAPACITY, np.int32))
+    compared: NDArray[np.int32] = field(default_factory=lambda: np.zeros(_FIRST_CAPACITY, np.int32))
     last_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_FIRST_CAPACITY, np.int64))
     origin: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_FIRST_CAPACITY))
     level: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_FIRST_CAPACITY))
@@ -140,14 +142,18 @@ class Anomalies:
         place = _bin(local_ms)
         seen_min, usual = c.seen_min[series, place].astype(np.float64), c.usual[series, place].astype(np.float64)
         from_level = np.abs(value - level)
-        # a time that was never seen is as usual as the level
-        from_usual = np.where(seen_min > 0, np.abs(value - usual), from_level)
-        short = c.short[series]
-        short[np.arange(len(series)), count % _SHORT] = from_usual
-        few = np.minimum(count + 1, _SHORT)
-        distances = np.stack([from_level, from_usual, short.sum(axis=1) / few], axis=1)
-        evidence = self._evidence(series, count, distances)
-        self._learn(series, count, distances[:, :2])
+        from_usual = np.abs(value - usual)
+        is_seen = seen_min > 0
+        short, compared = c.short[series], c.compared[series]
+        rows = np.flatnonzero(is_seen)
+        short[rows, compared[rows] % _SHORT] = from_usual[rows]
+        lately = short.sum(axis=1) / np.clip(compared + is_seen, 1, _SHORT)
+        distances = np.stack([from_level, from_usual, lately], axis=1)
+        counts = np.stack([count, compared, compared], axis=1)
+        each = self._evidence(series, counts, distances)
+        # of a time of the day that was never seen only the level can say something
+        evidence = np.where(is_seen, each.sum(axis=1), each[:, 0])
+        self._learn(series, counts[:, :2], distances[:, :2], is_seen)
         gone_min = np.clip(time_ms - c.last_ms[series], 1, _BIN_MS) / MS_PER_MINUTE
         gone_min[count == 0] = 1.0
         share = gone_min / np.minimum(seen_min + gone_min, _PROFILE_MIN)
@@ -155,14 +161,15 @@ class Anomalies:
         c.seen_min[series, place] = np.minimum(seen_min + gone_min, _PROFILE_MIN)
         c.level[series] = level + (value - level) / _LEVEL_VALUES
         c.origin[series] = origin
-        c.short[series], c.count[series] = short, np.minimum(count + 1, np.iinfo(np.int32).max - _SHORT)
+        c.short[series], c.compared[series] = short, np.minimum(compared + is_seen, _MOST_COUNT)
+        c.count[series] = np.minimum(count + 1, _MOST_COUNT)
         c.last_ms[series] = np.where(count > 0, np.maximum(c.last_ms[series], time_ms), time_ms)
         return evidence
 
     def _evidence(
-        self, series: NDArray[np.int32], count: NDArray[np.int32], distances: NDArray[np.float64]
+        self, series: NDArray[np.int32], counts: NDArray[np.int32], distances: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the sum of the evidence of three distances. Shape (R,).
+        """Return the evidence of three distances. Shape (R, 3).
 
         Source:
             Ahmad, Lavin, Purdy and Agha 2017: the tail probability of a recent error beside the distribution of its
@@ -171,23 +178,29 @@ class Anomalies:
         which = np.array([0, 1, 1])
         mean, spread = self._c.mean[series][:, which], np.sqrt(self._c.variance[series][:, which])
         # with few values nobody knows how wide the distribution is
-        doubt = np.sqrt(count / (count + _LEAST_VALUES))[:, None]
+        doubt = np.sqrt(counts / (counts + _LEAST_VALUES))
         with np.errstate(divide="ignore", invalid="ignore"):
             sigmas = np.where(spread > 0, (distances - mean) / spread * doubt, 0.0)
         evidence = np.clip(tail_evidence(sigmas) - _HALF, 0.0, _MOST_EVIDENCE)
         # what never varied and does now is as strange as can be
         evidence[(spread == 0) & (distances > mean)] = _MOST_EVIDENCE
-        evidence[count < _LEAST_VALUES] = 0.0
-        total: NDArray[np.float64] = evidence.sum(axis=1)
-        return total
+        evidence[counts < _LEAST_VALUES] = 0.0
+        return evidence
 
-    def _learn(self, series: NDArray[np.int32], count: NDArray[np.int32], distances: NDArray[np.float64]) -> None:
-        """Let distances count as usual."""
+    def _learn(
+        self,
+        series: NDArray[np.int32],
+        counts: NDArray[np.int32],
+        distances: NDArray[np.float64],
+        is_seen: NDArray[np.bool_],
+    ) -> None:
+        """Let distances count as usual; what was not compared with the time of the day says nothing of it."""
         c = self._c
         mean, variance = c.mean[series], c.variance[series]
-        known = ((count >= _LEAST_VALUES)[:, None]) & (variance > 0)
+        known = (counts >= _LEAST_VALUES) & (variance > 0)
         distances = np.where(known, np.minimum(distances, mean + _MOST_SPREADS * np.sqrt(variance)), distances)
-        share = np.maximum(1 / (count + 1), 1 / _SPREAD_VALUES)[:, None]
+        share = np.maximum(1 / (counts + 1), 1 / _SPREAD_VALUES)
+        share[:, 1] *= is_seen
         change = distances - mean
         c.mean[series] = mean + share * change
         c.variance[series] = (1 - share) * (variance + share * change * change)

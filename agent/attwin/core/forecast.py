@@ -196,7 +196,7 @@ class Forecasts:
             "of_day": full((_HOURS_A_DAY,), np.nan, np.float32),
             "ring": full((self._ring,), np.nan, np.float32),
             "waiting": full((sum(self.horizons), forecasters), np.nan, np.float32),
-            "bounds": full((sum(self.horizons), 2), np.nan, np.float32),
+            "bounds": full((sum(self.horizons), 3), np.nan, np.float32),
             "error": full((horizons, forecasters)),
             "grades": full((horizons,), 0, np.int32),
             "inside": full((horizons,), 0, np.int32),
@@ -248,7 +248,7 @@ class Forecasts:
         c["inside"][rows, h] += inside
         step = np.where(inside, -(1 - COVERAGE), COVERAGE) * _QUANTILE_STEP * c["quantile"][rows, h]
         c["quantile"][rows, h] = np.clip(c["quantile"][rows, h] + step, 0.1, 50.0)
-        error = np.abs(value - bounds.mean(axis=1))
+        error = np.abs(value - bounds[:, 2])
         size = c["size"][rows, h, hour]
         share = min(1.0, 3 * self._share)
         c["size"][rows, h, hour] = np.where(np.isnan(size), error, size + share * (error - size))
@@ -352,7 +352,7 @@ class Forecasts:
         for h, steps in enumerate(self.horizons):
             slot = self._slots(h, tick + steps)
             c["waiting"][:, slot] = said[:, h]
-            c["bounds"][:, slot, 0], c["bounds"][:, slot, 1] = low[:, h], high[:, h]
+            c["bounds"][:, slot] = np.stack([low[:, h], high[:, h], value[:, h]], axis=1)
         return Outlook(value=value, low=low, high=high, forecaster=best.astype(np.int8))
 
     def _best(self) -> NDArray[np.intp]:

@@ -68,6 +68,11 @@ class AlertBook:
         for facts in active:
             self._follow(facts)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing changes as time goes by, until a rule says something."""
+        return not (self._waiting or self._explained_until_ms or self._together.is_waiting)
+
     def kind_of(self, entity_id: str) -> int:
         """Return the index of an entity's kind, -1 where the entity is not known."""
         entity = self._catalogue.find(entity_id)

@@ -27,6 +27,11 @@ class RuleBoard:
         self._siblings_of: dict[int, tuple[tuple[int, int], list[NDArray[np.intp]]]] = {}
         self._members = [Membership(rule.entities) if rule.entities else None for rule in rules]
 
+    @property
+    def needs_time(self) -> bool:
+        """Whether a rule looks at something while nothing is measured."""
+        return any(states.rule.schedule for states in self.states) or bool(self.of(Basis.SILENCE, Basis.PEERS))
+
     def of(self, *bases: Basis) -> list[RuleStates]:
         """Return the rules that look at one of some things."""
         return [states for states in self.states if states.rule.subject.basis in bases]

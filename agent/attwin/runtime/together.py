@@ -47,6 +47,11 @@ class Gatherings:
         self._kinds = kinds
         self._groups = groups
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something has changed that is to be told."""
+        return any(own.due_ms is not None for own in self.found.values())
+
     def take(self, transition: Transition, entity_id: str) -> bool:
         """Take a transition; False where the entity has an alert of its own: the rule or no group is about it."""
         rule = self._rules[transition.rule]

@@ -236,6 +236,9 @@ class _Stage:
         if self._start_ms is None:
             self._start_ms, self._ticked_ms = until_ms - TICK_MS, until_ms - TICK_MS
         while self._ticked_ms + TICK_MS < until_ms:
+            if self._book.is_idle and not self.twin.rules.needs_time:
+                self._ticked_ms = until_ms - TICK_MS
+                break
             self._tick(self._ticked_ms + TICK_MS)
         series, time_ms, value = columns
         batch = readings(series, time_ms, value)
