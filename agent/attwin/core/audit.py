@@ -57,13 +57,14 @@ def is_of_source(name: str) -> bool:
     return name.startswith(_OF_SOURCES)
 
 
-def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting: int) -> list[Sum]:
+def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting: int, parked: int) -> list[Sum]:
     """Return all sums.
 
     Args:
         counters: (source, name, reason, count).
         held: How many readings the journal holds.
         waiting: How many messages wait in the outbox.
+        parked: How many were set aside.
     """
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     upstream: dict[str, int] = defaultdict(int)
@@ -84,9 +85,10 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
         sums.append(_sum(source, "readings decoded", found, "readings_"))
     stored = sum(found.get(_STORED, 0) for found in counts.values())
     queued = upstream.pop("queued", 0)
+    waits = {"waiting": waiting, **({"parked": parked} if parked else {})}
     sums += [
         Sum(source=STORE, what="readings stored", total=stored, parts={"in the journal": held, **store}, prefix=""),
-        Sum(source=UPSTREAM, what="messages queued", total=queued, parts={"waiting": waiting, **upstream}, prefix=""),
+        Sum(source=UPSTREAM, what="messages queued", total=queued, parts={**waits, **upstream}, prefix=""),
     ]
     if lost_commits:
         parts = {"of an unknown number of readings": lost_commits}

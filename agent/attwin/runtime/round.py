@@ -5,6 +5,7 @@ from collections import Counter
 from attwin.core.outgoing import Draft, OutgoingMessage
 from attwin.core.types import ReadingBatch, Reject, joined
 from attwin.ports import AlertChange, Commit, DriftDay, ScoreRow
+from attwin.runtime.deliver import Settled
 
 
 class Round:
@@ -27,13 +28,20 @@ class Round:
         self.drafts: list[Draft] = []
         self.drift: list[DriftDay] = []
         self.delivered: list[OutgoingMessage] = []
+        self.parked: list[tuple[OutgoingMessage, str]] = []
         self.deliveries: list[tuple[int, int]] = []
         self.unacknowledged: list[tuple[int, list[int]]] = []
         self.messages = 0
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to make durable."""
-        return not (self.counts or self.alerts or self.scores or self.drafts or self.drift or self.delivered)
+        held = (self.counts, self.alerts, self.scores, self.drafts, self.drift, self.delivered, self.parked)
+        return not any(held)
+
+    def settle(self, settled: Settled) -> None:
+        """Take what upstream has answered."""
+        self.delivered += settled.delivered
+        self.parked += settled.parked
 
     def as_commit(self, now_ms: int) -> Commit:
         """Return all of it as one commit."""
@@ -47,6 +55,7 @@ class Round:
             scores=self.scores,
             drafts=self.drafts,
             delivered=self.delivered,
+            parked=self.parked,
             drift=self.drift,
             now_ms=now_ms,
         )
