@@ -249,6 +249,32 @@ class SensorLink(Link, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a message that was sent.
+
+    Attributes:
+        message: The message.
+        code: The broker's reason code, or ``LOST`` of ``core.answers``.
+    """
+
+    message: OutgoingMessage
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How a connection ended with messages in flight.
+
+    Attributes:
+        in_flight: How many there were.
+        code: The reason code with which the broker ended it, or ``LOST``.
+    """
+
+    in_flight: int
+    code: int
+
+
 class UpLink(Link, Protocol):
     """The upstream side."""
 
@@ -256,16 +282,32 @@ class UpLink(Link, Protocol):
         """Return how many more messages may be in flight; 0 while the link is down."""
         ...
 
-    def send(self, message: OutgoingMessage) -> None:
-        """Send a message that the outbox holds."""
+    def window(self) -> int:
+        """Return how many messages may be in flight at once."""
+        ...
+
+    def largest_bytes(self) -> int | None:
+        """Return how large a topic and a payload together may be; None where the broker does not say."""
+        ...
+
+    def send(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Send messages that the outbox holds."""
         ...
 
     def tell(self, topic: str, payload: bytes) -> None:
         """Publish at QoS 0 what the outbox cannot hold, where the link is up."""
         ...
 
-    def take_delivered(self) -> list[OutgoingMessage]:
-        """Return what upstream has acknowledged since the last call."""
+    def take_answers(self) -> list[Answer]:
+        """Return what became of messages since the last call."""
+        ...
+
+    def take_losses(self) -> list[Loss]:
+        """Return the ends of connections since the last call; the answers of their messages say ``LOST``."""
+        ...
+
+    def hold(self, *, closed: bool) -> None:
+        """Keep the link closed until it is let go again; nothing is lost by it."""
         ...
 
 
@@ -452,6 +494,7 @@ class Commit:
         scores: Score rows.
         drafts: Messages for upstream; the store numbers them.
         delivered: Messages that upstream has.
+        parked: Messages that upstream will never take, each with the reason.
         drift: Days that are over.
         reactions: What is to be done on site.
         reacted: What became of such.
@@ -470,6 +513,7 @@ class Commit:
     scores: Sequence[ScoreRow] = ()
     drafts: Sequence[Draft] = ()
     delivered: Sequence[OutgoingMessage] = ()
+    parked: Sequence[tuple[OutgoingMessage, str]] = ()
     drift: Sequence[DriftDay] = ()
     reactions: Sequence[ReactionDraft] = ()
     reacted: Sequence[Reacted] = ()
@@ -521,8 +565,34 @@ class Store(Protocol):
         """
         ...
 
-    def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
-        """Return up to ``limit`` messages that wait and are not in flight, urgent ones first."""
+    def take_outgoing(self, lane: str, limit: int, most_bytes: int) -> list[OutgoingMessage]:
+        """Return messages of a lane that wait and are not on their way, oldest first; from now on they are.
+
+        Args:
+            lane: Which.
+            limit: At most so many.
+            most_bytes: At most so many bytes, or one message.
+        """
+        ...
+
+    def give_back_outgoing(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Let messages wait again that were taken and did not arrive."""
+        ...
+
+    def in_flight_outgoing(self) -> Mapping[str, int]:
+        """Return how many messages of each lane are on their way."""
+        ...
+
+    def has_urgent_outgoing(self) -> bool:
+        """Return whether something urgent waits for upstream."""
+        ...
+
+    def park_outgoing(self, lane: str, sequence: int, *, now_ms: int) -> str:
+        """Set a message aside that waits; return why it cannot be, empty where it was."""
+        ...
+
+    def retry_outgoing(self, lane: str, sequence: int) -> bool:
+        """Let a message that was set aside wait again; return whether there was a whole one."""
         ...
 
     def save_snapshot(
@@ -549,8 +619,8 @@ class Store(Protocol):
         """Replace what was learned to forecast, and what is said now."""
         ...
 
-    def unsent_outgoing(self) -> int:
-        """Return how many messages ``oldest_outgoing`` has not returned yet."""
+    def unsent_outgoing(self, lane: str) -> int:
+        """Return how many messages of a lane wait and are not on their way."""
         ...
 
     def waiting_outgoing(self) -> int:

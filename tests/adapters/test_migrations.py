@@ -13,7 +13,7 @@ from attwin.adapters.sqlite_upkeep import Keep
 from attwin.core.catalogue import Catalogue
 from attwin.core.journal import joined_segments
 from attwin.wiring.auditing import audit_of
-from support.builders import a_kind
+from support.builders import a_kind, taken
 
 SCHEMAS = sorted((Path(__file__).parents[1] / "data" / "schemas").glob("*.sql"))
 READINGS = 40
@@ -59,7 +59,7 @@ def test_nothing_of_an_earlier_version_is_lost(tmp_path: Path, frozen: Path) -> 
     assert readings.value.tolist() == [1200.0 if number == 21 else 700.0 + number for number in range(READINGS)]
     assert store.active_alerts() == []
     assert store.next_alert() == 2
-    assert len(store.oldest_outgoing(100)) == store.waiting_outgoing() == 6
+    assert len(taken(store, 100)) == store.waiting_outgoing() == 6
     assert len(store.load_rejects([1, 2])) == 2
     assert store._connection.execute("select count(*) from state").fetchone() == (4,)
     assert all(found.difference == 0 for found in audit_of(path))

@@ -24,7 +24,7 @@ from attwin.core.outgoing import Draft
 from attwin.ports import AlertChange, Commit
 from attwin.wiring import reading
 from attwin.wiring.auditing import audit_of
-from support.builders import T0_MS, a_batch, a_catalogue
+from support.builders import T0_MS, a_batch, a_catalogue, taken
 from support.file_faults import FileFaults, KilledError
 
 COMMITS = 400
@@ -51,7 +51,7 @@ def a_database(folder: Path) -> Path:
                 stored=a_batch(values=[number, number * 1.1, 0.1], times_ms=[T0_MS + number] * 3),
                 counts=counts,
                 alerts=[AlertChange(before=None, after=an_alert(number))] if number <= 20 else [],
-                drafts=[Draft(lane="urgent", topic=f"t{number}", retain=False, body={"n": number})]
+                drafts=[Draft(lane="alerts", topic=f"t{number}", retain=False, body={"n": number})]
                 if number < 50
                 else [],
             )
@@ -169,7 +169,7 @@ def test_a_lost_first_page_costs_nothing(tmp_path: Path, byte: bytes) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("place", [1, 40], ids=["the first page", "another page"])
+@pytest.mark.parametrize("place", [1, 80], ids=["the first page", "another page"])
 def test_a_page_that_the_disk_does_not_give_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
@@ -340,8 +340,8 @@ def test_a_damaged_journal_costs_only_what_cannot_be_read(tmp_path: Path) -> Non
     found = {s.source: s for s in audit_of(path)}
     assert found["store"].difference == 0
     assert found["store"].parts["lost in a damaged file"] >= 3
-    store.commit(Commit(now_ms=1, drafts=[Draft(lane="urgent", topic="new", retain=False, body={})]))
-    assert store.oldest_outgoing(100)[-1].sequence == 50
+    store.commit(Commit(now_ms=1, drafts=[Draft(lane="alerts", topic="new", retain=False, body={})]))
+    assert taken(store, 100)[-1].sequence == 50
     store.close()
 
 
@@ -404,7 +404,7 @@ def test_no_flipped_bit_stops_a_start_or_makes_a_false_sum(tmp_path: Path, flips
         path.with_name("twin.db.lock").touch()
 
         store = reopened(path)
-        for message in store.oldest_outgoing(100):
+        for message in taken(store, 100):
             number = int(message.topic.removeprefix("t"))
             assert message.payload.endswith(f'"n":{number}}}'.encode())
         try:
@@ -468,7 +468,7 @@ def test_a_salvage_is_told_until_an_alert_of_it_is_durable(tmp_path: Path, monke
     again.close()
 
 
-@pytest.mark.parametrize("lost", ["", "where lane = 'urgent'"], ids=["all lanes", "one lane"])
+@pytest.mark.parametrize("lost", ["", "where lane = 'alerts'"], ids=["all lanes", "one lane"])
 def test_a_store_that_does_not_know_its_lanes_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:

@@ -15,6 +15,7 @@ from attwin.adapters.sqlite_outbox import Outbox
 from attwin.adapters.sqlite_salvage import note_damage
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.alerts import AlertFacts
+from attwin.core.audit import UPSTREAM
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
@@ -23,7 +24,7 @@ from attwin.core.types import Quality, Reason, Reject, RejectReason
 from attwin.ports import AlertChange, Commit, ScoreRow
 from attwin.wiring.auditing import audit_of
 from attwin.wiring.reading import sums_of, twins_of
-from support.builders import T0_MS, a_batch, a_catalogue, a_kind
+from support.builders import T0_MS, a_batch, a_catalogue, a_kind, taken, unsent
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def store(tmp_path: Path, catalogue: Catalogue) -> Iterator[SqliteStore]:
     opened.close()
 
 
-def a_draft(number: int, *, lane: str = "rest", retain: bool = False, topic: str = "t") -> Draft:
+def a_draft(number: int, *, lane: str = "aggregates", retain: bool = False, topic: str = "t") -> Draft:
     """Return a message."""
     return Draft(lane=lane, topic=topic, retain=retain, body={"n": number})
 
@@ -109,18 +110,18 @@ def test_lanes_keep_their_order_and_never_reuse_a_number(tmp_path: Path, catalog
     """Urgent messages leave first; a delivered number is not given again, not even after a restart."""
     path = tmp_path / "twin.db"
     store = SqliteStore(path, catalogue, gateway="g1", durability="full")
-    store.commit(Commit(now_ms=1, drafts=[a_draft(0), a_draft(1, lane="urgent"), a_draft(2)]))
+    store.commit(Commit(now_ms=1, drafts=[a_draft(0), a_draft(1, lane="alerts"), a_draft(2)]))
 
-    first = store.oldest_outgoing(10)
+    first = taken(store, 10)
     store.commit(Commit(now_ms=2, delivered=first))
     store.close()
     again = SqliteStore(path, a_catalogue(entities=0), gateway="g1", durability="full")
     again.commit(Commit(now_ms=3, drafts=[a_draft(3)]))
-    second = again.oldest_outgoing(10)
+    second = taken(again, 10)
 
-    assert [(m.lane, m.sequence) for m in first] == [("urgent", 1), ("rest", 1), ("rest", 2)]
-    assert [(m.lane, m.sequence) for m in second] == [("rest", 3)]
-    assert second[0].payload == f'{{"id":"g1:{again.store_id}:rest:3","n":3}}'.encode()
+    assert [(m.lane, m.sequence) for m in first] == [("alerts", 1), ("aggregates", 1), ("aggregates", 2)]
+    assert [(m.lane, m.sequence) for m in second] == [("aggregates", 3)]
+    assert second[0].payload == f'{{"id":"g1:{again.store_id}:aggregates:3","n":3}}'.encode()
     again.close()
 
 
@@ -129,12 +130,12 @@ def test_what_was_not_acknowledged_is_sent_again_after_a_restart(tmp_path: Path,
     path = tmp_path / "twin.db"
     store = SqliteStore(path, catalogue, gateway="g1", durability="full")
     store.commit(Commit(now_ms=1, drafts=[a_draft(0), a_draft(1)]))
-    sent = store.oldest_outgoing(1)
+    sent = taken(store, 1)
     store.close()
 
     again = SqliteStore(path, a_catalogue(entities=0), gateway="g1", durability="full")
 
-    assert again.oldest_outgoing(10)[0].payload == sent[0].payload
+    assert taken(again, 10)[0].payload == sent[0].payload
     assert again.waiting_outgoing() == 2
     again.close()
 
@@ -142,11 +143,11 @@ def test_what_was_not_acknowledged_is_sent_again_after_a_restart(tmp_path: Path,
 def test_a_retained_message_supersedes_older_ones_that_wait(store: SqliteStore) -> None:
     """Only the newest of a retained topic waits, and the others are counted; one in flight stays."""
     store.commit(Commit(now_ms=1, drafts=[a_draft(0, retain=True), a_draft(9, topic="other", retain=True)]))
-    store.oldest_outgoing(1)
+    taken(store, 1)
     store.commit(Commit(now_ms=2, drafts=[a_draft(1, retain=True)]))
     store.commit(Commit(now_ms=3, drafts=[a_draft(2, retain=True)]))
 
-    waiting = [m.payload.partition(b",")[2] for m in store.oldest_outgoing(10)]
+    waiting = [m.payload.partition(b",")[2] for m in taken(store, 10)]
 
     assert waiting == [b'"n":9}', b'"n":2}']
     assert store.waiting_outgoing() == 3
@@ -163,7 +164,7 @@ def test_a_source_may_be_called_as_the_agents_own_counters_are(store: SqliteStor
     arrays = {f"twin.{name}": np.full(2, value) for name, value in columns.items()}
     store.save_snapshot(arrays, now_ms=2, missing_names=str)
 
-    assert (store.waiting_outgoing(), store.unsent_outgoing()) == (2, 2)
+    assert (store.waiting_outgoing(), unsent(store)) == (2, 2)
     assert sums_of(store.path) == {**dict.fromkeys(names, 2), "upstream_queued": 2}
     assert [(found.total, found.difference) for found in audit_of(store.path)] == [(2, 0)] * 4
 
@@ -175,7 +176,7 @@ def test_what_supersedes_is_known_after_a_failure_a_delivery_and_a_restart(
     path = tmp_path / "twin.db"
     store = SqliteStore(path, catalogue, gateway="g1", durability="full")
     store.commit(Commit(now_ms=1, drafts=[a_draft(0, retain=True)]))
-    store.commit(Commit(now_ms=2, delivered=store.oldest_outgoing(1)))
+    store.commit(Commit(now_ms=2, delivered=taken(store, 1)))
     with pytest.raises(StoreError):
         store.commit(
             Commit(
@@ -192,8 +193,11 @@ def test_what_supersedes_is_known_after_a_failure_a_delivery_and_a_restart(
     again.commit(Commit(now_ms=5, drafts=[a_draft(3, retain=True), a_draft(4, retain=True)]))
 
     assert counted == {"queued": 2, "delivered": 1}
-    assert [m.payload.partition(b",")[2] for m in again.oldest_outgoing(10)] == [b'"n":4}']
-    assert dict(query(again, "select name, count from audit_totals")) == {"queued": 4, "delivered": 1, "superseded": 2}
+    newest, notice = taken(again, 10)
+    assert newest.payload.endswith(b'"n":4}')
+    # the one before the restart may have been sent, or not
+    assert notice.payload.endswith(b'"dropped":[[2,2,"superseded"]]}')
+    assert dict(query(again, "select name, count from audit_totals")) == {"queued": 5, "delivered": 1, "superseded": 2}
     again.close()
 
 
@@ -587,15 +591,16 @@ def test_a_damaged_message_is_parked_and_the_others_leave(store: SqliteStore) ->
     store.commit(Commit(now_ms=1, drafts=[a_draft(0), a_draft(1)]))
     store._connection.execute("update outbox set payload = cast('x' || substr(payload, 2) as blob) where sequence = 1")
 
-    found = store.oldest_outgoing(10)
-    assert store.unsent_outgoing() == 0
+    found = taken(store, 10)
+    assert unsent(store) == 0
     store.upkeep(now_ms=1, times_are_final=False)
 
     assert [message.sequence for message in found] == [2]
-    assert store.unsent_outgoing() == 0
     assert query(store, "select sequence, reason from parked") == [(1, "damaged")]
-    assert store.waiting_outgoing() == 1
-    assert query(store, "select name, count from audit_totals order by name") == [("parked", 1), ("queued", 2)]
+    (notice,) = taken(store, 10)
+    assert notice.payload.endswith(b'"dropped":[[1,1,"parked"]]}')
+    assert store.waiting_outgoing() == 2
+    assert [s.parts for s in audit_of(store.path) if s.source == UPSTREAM] == [{"waiting": 2, "parked": 1}]
 
 
 def test_messages_before_a_damaged_one_leave_although_the_disk_is_full(
@@ -605,19 +610,20 @@ def test_messages_before_a_damaged_one_leave_although_the_disk_is_full(
     store.commit(Commit(now_ms=1, drafts=[a_draft(number) for number in range(3)]))
     store._connection.execute("update outbox set payload = x'00' where sequence = 2")
 
-    def full(_store: SqliteStore, _lane: str, _sequence: int) -> None:
+    def full(*_: object) -> None:
         raise StoreStalledError("full")
 
     with monkeypatch.context() as patch:
         patch.setattr(Outbox, "_park", full)
-        found = store.oldest_outgoing(10)
+        found = taken(store, 10)
         with pytest.raises(StoreStalledError):
             store.upkeep(now_ms=1, times_are_final=False)
     store.upkeep(now_ms=1, times_are_final=False)
 
     assert [message.sequence for message in found] == [1, 3]
     assert query(store, "select sequence from parked") == [(2,)]
-    assert (store.waiting_outgoing(), store.unsent_outgoing()) == (2, 0)
+    assert [message.sequence for message in taken(store, 10)] == [4]
+    assert store.waiting_outgoing() == 3
 
 
 def test_messages_that_could_not_be_read_are_not_taken_for_sent(store: SqliteStore) -> None:
@@ -625,10 +631,10 @@ def test_messages_that_could_not_be_read_are_not_taken_for_sent(store: SqliteSto
     store.commit(Commit(now_ms=1, drafts=[a_draft(0)]))
     store._connection.execute("alter table outbox rename to unreadable")
     with pytest.raises(StoreError):
-        store.oldest_outgoing(10)
+        taken(store, 10)
     store._connection.execute("alter table unreadable rename to outbox")
 
-    assert [message.sequence for message in store.oldest_outgoing(10)] == [1]
+    assert [message.sequence for message in taken(store, 10)] == [1]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ def test_what_is_taken_again_stands_beside_what_was_received() -> None:
     counters = [("s", "messages_received", "", 2), ("s", "messages_replayed", "", 1)]
     counters += [("s", "messages_decoded", "", 2), ("s", "messages_rejected", "late", 1)]
 
-    found = sums_of(counters, held=0, waiting=0)[0]
+    found = sums_of(counters, held=0, waiting=0, parked=0)[0]
 
     assert (found.total, found.again, found.difference) == (2, 1, 0)
     assert found.parts == {"decoded": 2, "rejected(late)": 1}
@@ -30,7 +30,7 @@ def test_a_source_may_be_called_as_the_agents_own_counters_are(topic: str) -> No
     ]
     own = [(STORE, "expired", "", 1), (UPSTREAM, "queued", "rest", 3), (UPSTREAM, "delivered", "rest", 2)]
 
-    found = sums_of([*of_source, *own, (STATE, "state_rows_damaged", "", 1)], held=3, waiting=1)
+    found = sums_of([*of_source, *own, (STATE, "state_rows_damaged", "", 1)], held=3, waiting=1, parked=0)
 
     assert [(s.source, s.total, s.parts) for s in found] == [
         (topic, 7, {"empty(no_reading)": 2, "decoded": 4, "rejected(bad_json)": 1}),

@@ -260,7 +260,7 @@ def a_damaged_database(site: Site) -> list[tuple[Path, bytes]]:
         counts = {("s", name, ""): 3 for name in ("readings_decoded", "readings_stored")}
         counts |= {("s", name, ""): 1 for name in ("messages_received", "messages_decoded")}
         stored = a_batch(values=[number, number + 0.25, number + 0.5], times_ms=[now_ms - 10_000 + number] * 3)
-        drafts = [Draft(lane="urgent", topic=f"t{number}", retain=False, body={"n": number})] if number < 50 else []
+        drafts = [Draft(lane="alerts", topic=f"t{number}", retain=False, body={"n": number})] if number < 50 else []
         store.commit(Commit(now_ms=now_ms, stored=stored, counts=counts, drafts=drafts))
     store.close()
     with closing(sqlite3.connect(site.database)) as connection:

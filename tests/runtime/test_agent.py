@@ -17,7 +17,7 @@ from attwin.ports import KeptReject
 from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
-from attwin.runtime.deliver import deliver
+from attwin.runtime.deliver import Delivery
 from attwin.runtime.drift import DriftWatch
 from attwin.runtime.ingest import Ingest
 from attwin.runtime.publish import TwinPublisher, twin_body
@@ -80,6 +80,7 @@ class House:
             clock=self.clock,
             sensors=self.sensors,
             uplink=self.uplink,
+            delivery=Delivery(self.store, self.uplink, self.clock),
             store=self.store,
             ingest=Ingest(routes, [decoder], ["s"], most_payload=100),
             twin=self.twin,
@@ -627,14 +628,6 @@ def test_a_kind_without_a_model_is_published_by_its_readings() -> None:
     house.step(COMMIT_MS)
 
     assert [[d.topic for d in commit.drafts] for commit in house.store.commits] == [["attwin/g/twin/e0"], []]
-
-
-def test_deliver_returns_what_upstream_has() -> None:
-    """What was acknowledged upstream comes back, to be taken out of the outbox with the next commit."""
-    store, uplink = FakeStore(), FakeUplink()
-
-    assert deliver(store, uplink) == []
-    assert uplink.sent == []
 
 
 def test_a_believed_jump_of_the_clock_mends_what_is_stored() -> None:

@@ -19,7 +19,7 @@ from attwin.runtime.alerts import AlertBook
 from attwin.runtime.drift import DAY_MS, SHOWN_DAYS, DriftKind, DriftWatch
 from attwin.runtime.twin import KindModel, Scores, Twin
 from attwin.wiring.restore import restore
-from support.builders import T0_MS, a_batch, a_catalogue, a_drift_kind, a_kind, a_manifest
+from support.builders import T0_MS, a_batch, a_catalogue, a_drift_kind, a_kind, a_manifest, taken
 
 DAY0 = T0_MS // DAY_MS
 SCALE = 100.0
@@ -268,6 +268,6 @@ def test_an_alert_ends_at_a_start_that_does_not_want_it(tmp_path: Path, kind: Dr
     second = Gateway(tmp_path / "twin.db", kind)
 
     assert not second.book.active
-    topics = [message.topic for message in second.store.oldest_outgoing(10)]
+    topics = [message.topic for message in taken(second.store, 10)]
     assert topics == ["attwin/g/events", "attwin/g/alert/room/drift"]
     second.store.close()

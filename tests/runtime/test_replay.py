@@ -60,6 +60,7 @@ class Home:
             clock=self.clock,
             sensors=self.sensors,
             uplink=None,
+            delivery=None,
             store=self.store,
             ingest=self.source.ingest,
             twin=twin,

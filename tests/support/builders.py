@@ -9,8 +9,10 @@ from attwin.core.catalogue import Catalogue, Kind, Metric
 from attwin.core.drift import HistogramSpec, Reference, ReferenceSpec
 from attwin.core.features import Statistic
 from attwin.core.manifest import MASK_CONVENTION, FeatureSpec, FileSpec, Limits, Manifest, MetricSpec, OperatorSpec
+from attwin.core.outgoing import LANES, OutgoingMessage
 from attwin.core.quantise import Quantisation
 from attwin.core.types import ReadingBatch, readings
+from attwin.ports import Store
 from attwin.runtime.drift import DriftKind
 
 T0_MS = 1_423_000_000_000
@@ -137,3 +139,16 @@ def a_drift_kind(*, limit: float = 0.25, usual: float | None = None, model: str 
         ReferenceSpec(features=[temperature], score=score), a_manifest(statistics=["last"]).input_keys()
     )
     return DriftKind(name="room", model=model, reference=reference, limit=limit)
+
+
+def taken(store: Store, limit: int) -> list[OutgoingMessage]:
+    """Return up to ``limit`` messages that wait, and let them be on their way, lane by lane."""
+    found: list[OutgoingMessage] = []
+    for lane in LANES:
+        found += store.take_outgoing(lane, limit - len(found), 10**9)
+    return found
+
+
+def unsent(store: Store) -> int:
+    """Return how many messages wait and are not on their way."""
+    return sum(map(store.unsent_outgoing, LANES))

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from attwin.core.answers import LOST
 from attwin.core.catalogue import Catalogue
 from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import OutgoingMessage
 from attwin.core.reactions import Reaction
-from attwin.ports import AlertChange, Commit, Doing, DriftDay, ForecastRow, KeptReject, Messages
+from attwin.ports import AlertChange, Answer, Commit, Doing, DriftDay, ForecastRow, KeptReject, Loss, Messages
 from attwin.runtime.foresight import Foresight
 from attwin.runtime.reactions import Reactions
 from attwin.runtime.rules import RuleBoard
@@ -157,38 +158,64 @@ class FakeSensors(FakeLink):
 
 
 class FakeUplink(FakeLink):
-    """An upstream that acknowledges when a test says so."""
+    """An upstream that answers when a test says so."""
 
-    def __init__(self, *, up: bool = True, window: int = 20) -> None:
+    def __init__(self, *, up: bool = True, window: int = 20, largest: int | None = None) -> None:
         super().__init__(up=up)
         self.sent: list[OutgoingMessage] = []
+        self.open: list[OutgoingMessage] = []
         self.told: list[tuple[str, bytes]] = []
+        self.held: list[bool] = []
         self._window = window
-        self._open: list[OutgoingMessage] = []
-        self._delivered: list[OutgoingMessage] = []
+        self._largest = largest
+        self._answers: list[Answer] = []
+        self._losses: list[Loss] = []
 
     def free_places(self) -> int:
         """Return the room in the window."""
-        return self._window - len(self._open) if self.up else 0
+        return self._window - len(self.open) if self.up else 0
 
-    def send(self, message: OutgoingMessage) -> None:
-        """Note a message as in flight."""
-        self.sent.append(message)
-        self._open.append(message)
+    def window(self) -> int:
+        """Return what the test has set."""
+        return self._window
 
-    def acknowledge_all(self) -> None:
-        """Let upstream acknowledge what is in flight."""
-        self._delivered += self._open
-        self._open = []
+    def largest_bytes(self) -> int | None:
+        """Return what the test has set."""
+        return self._largest
+
+    def send(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Note messages as in flight."""
+        self.sent += messages
+        self.open += messages
+
+    def answer(self, code: int = 0, count: int | None = None) -> None:
+        """Let upstream answer the oldest messages in flight, all of them unless told."""
+        answered, self.open = self.open[:count], self.open[len(self.open[:count]) :]
+        self._answers += [Answer(message, code) for message in answered]
+
+    def lose(self, code: int = LOST) -> None:
+        """Let the connection end, and come back at once."""
+        self._losses.append(Loss(len(self.open), code))
+        self.answer(LOST)
 
     def tell(self, topic: str, payload: bytes) -> None:
         """Note what is told without the outbox."""
         self.told.append((topic, payload))
 
-    def take_delivered(self) -> list[OutgoingMessage]:
-        """Return what was acknowledged."""
-        taken, self._delivered = self._delivered, []
+    def take_answers(self) -> list[Answer]:
+        """Return what was answered."""
+        taken, self._answers = self._answers, []
         return taken
+
+    def take_losses(self) -> list[Loss]:
+        """Return what was lost."""
+        taken, self._losses = self._losses, []
+        return taken
+
+    def hold(self, *, closed: bool) -> None:
+        """Note it."""
+        self.held.append(closed)
+        self.up = not closed
 
 
 class FakeStore:
@@ -219,13 +246,17 @@ class FakeStore:
         messages = {reject.message for reject in self.ring if reject.number in numbers}
         return [reject for reject in self.ring if reject.message in messages]
 
-    def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
+    def take_outgoing(self, lane: str, limit: int, most_bytes: int) -> list[OutgoingMessage]:
         """Return that nothing waits."""
-        del limit
+        del lane, limit, most_bytes
         return []
 
-    def unsent_outgoing(self) -> int:
+    def give_back_outgoing(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Do nothing."""
+
+    def unsent_outgoing(self, lane: str) -> int:
         """Return that nothing waits, or refuse."""
+        del lane
         if self.outbox_refusal:
             raise self.outbox_refusal
         return 0
@@ -238,6 +269,24 @@ class FakeStore:
     def next_reaction(self, name: str, after: int) -> Doing | None:
         """Return that there is none."""
         del name, after
+
+    def in_flight_outgoing(self) -> dict[str, int]:
+        """Return that nothing is on its way."""
+        return {}
+
+    def has_urgent_outgoing(self) -> bool:
+        """Return that nothing waits."""
+        return False
+
+    def park_outgoing(self, lane: str, sequence: int, *, now_ms: int) -> str:
+        """Return that nothing waits."""
+        del lane, sequence, now_ms
+        return "gone"
+
+    def retry_outgoing(self, lane: str, sequence: int) -> bool:
+        """Return that nothing was set aside."""
+        del lane, sequence
+        return False
 
     def waiting_outgoing(self) -> int:
         """Return that nothing waits."""

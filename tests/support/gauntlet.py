@@ -26,6 +26,7 @@ from attwin.core.types import Reason, Reject
 from attwin.ports import Commit
 from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
+from attwin.runtime.deliver import Delivery
 from attwin.runtime.drift import DriftWatch
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.twin import KindModel, Twin
@@ -223,6 +224,7 @@ class Ground:
             clock=self.clock,
             sensors=self.sensors,
             uplink=self.uplink,
+            delivery=Delivery(self.store, self.uplink, self.clock),
             store=self.store,
             ingest=self.ingest,
             twin=twin,
@@ -277,7 +279,7 @@ class Ground:
             assert _is_topic(message.topic), message.topic
             assert all(message.topic.split("/")), "a message about nobody"
         self.uplink.sent.clear()
-        self.uplink.acknowledge_all()
+        self.uplink.answer()
 
     def _assert_bounds(self) -> None:
         """Whoever floods the agent does not fill its memory."""
@@ -356,7 +358,7 @@ class _CheckedStore(SqliteStore):
         self._totals.update(commit.counts)
         self._held += len(commit.stored)
         counters = [(*key, count) for key, count in self._totals.items()]
-        sums = sums_of(counters, held=self._held, waiting=0)
+        sums = sums_of(counters, held=self._held, waiting=0, parked=0)
         assert [s for s in sums if s.difference and s.source != "upstream"] == []
 
     def _assert_sound(self, commit: Commit) -> None:

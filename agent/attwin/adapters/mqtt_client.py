@@ -7,8 +7,9 @@ names of paho (``_sock_recv``, ``_in_packet``, ``_packet_handle``, ``_packet_que
 """
 
 import socket
+import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import paho.mqtt.client as mqtt
@@ -21,7 +22,8 @@ from attwin.ports import Clock, Messages
 _READ_BYTES = 131_072
 _MOST_READS, _ENOUGH = 2, 1_000
 """Small messages fill a round with one read. Of large ones a second is taken, as a round costs the same however few."""
-_PUBLISH = 0x30
+_PUBLISH, _PUBACK = 0x30, 0x40
+_QOS1, _RETAIN = 0x02, 0x01
 _QOS_BITS = 0x06
 _MOST_HEADER = 65_600
 """More than the longest topic and its frame; a PUBLISH cut behind it still has its topic."""
@@ -38,6 +40,7 @@ class ReadAheadClient(mqtt.Client):
         self.heard_ms = clock.monotonic_ms()
         self._v5 = self._protocol == mqtt.MQTTv5
         self._is_connecting = self._is_given_up = False
+        self.on_puback: Callable[[int, int], None] | None = None
         self._giving_up = threading.Lock()
         self.forget_rest()
 
@@ -151,6 +154,9 @@ class ReadAheadClient(mqtt.Client):
                 self._skip = max(0, stop - end)
             elif stop > end:
                 break
+            elif data[at] == _PUBACK and self.on_puback and length > 1:
+                # version 5 leaves a reason out that is plain success
+                self.on_puback(data[body] << 8 | data[body + 1], data[body + 2] if length > 2 else 0)  # noqa: PLR2004 -- an id alone
             else:
                 self._hand_over(data[at], data[body:stop])
                 if self._sock is None:
@@ -194,6 +200,23 @@ class ReadAheadClient(mqtt.Client):
         if code > 0:
             self._loop_rc_handle(code)
 
+    def send_publications(self, messages: Sequence[tuple[str, bytes, bool, int]]) -> None:
+        """Queue messages of QoS 1 as one piece of bytes; ``on_puback`` hears their answers.
+
+        paho makes an object with a lock of every message, and keeps it until it is acknowledged.
+
+        Args:
+            messages: Topic, payload, whether it is retained, packet id.
+        """
+        packets = []
+        for topic, payload, retain, packet_id in messages:
+            name = topic.encode()
+            ending = struct.pack(">HB", packet_id, 0) if self._v5 else struct.pack(">H", packet_id)
+            length = 2 + len(name) + len(ending) + len(payload)
+            head = bytes([_PUBLISH | _QOS1 | (_RETAIN if retain else 0)]) + _as_long(length)
+            packets += [head, struct.pack(">H", len(name)), name, ending, payload]
+        self._packet_queue(mqtt.PUBLISH, b"".join(packets), 0, 1)
+
     def send_acknowledgements(self, packet_ids: Sequence[int]) -> None:
         """Queue the PUBACKs of all ids as one piece of bytes."""
         ids = np.array(packet_ids, np.uint16)
@@ -201,6 +224,16 @@ class ReadAheadClient(mqtt.Client):
         packets[:, 0], packets[:, 1] = 0x40, 0x02
         packets[:, 2], packets[:, 3] = ids >> 8, ids & 0xFF
         self._packet_queue(mqtt.PUBACK, packets.tobytes(), 0, 1)
+
+
+def _as_long(length: int) -> bytes:
+    """Return a length as a variable byte integer."""
+    size = bytearray()
+    while length > 0x7F:  # noqa: PLR2004 -- seven bits a byte
+        size.append(length & 0x7F | 0x80)
+        length >>= 7
+    size.append(length)
+    return bytes(size)
 
 
 def _long_length(data: bytes, at: int) -> tuple[int, int]:

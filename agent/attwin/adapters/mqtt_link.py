@@ -83,6 +83,7 @@ class MqttLink:
         self._next_try_ms = 0
         self._answer_by_ms = 0
         self._given_up_at_ms = 0
+        self._is_held = False
         self._client = self._new_client()
 
     def fileno(self) -> int | None:
@@ -137,7 +138,7 @@ class MqttLink:
             self._guarded(self._client.loop_misc)
             if not self._accepted and self._clock.monotonic_ms() > self._answer_by_ms:
                 self._guarded(self._give_up)
-        elif self._clock.monotonic_ms() >= self._next_try_ms:
+        elif self._clock.monotonic_ms() >= self._next_try_ms and not self._is_held:
             # what is left of the connection before belongs to no packet of the next one
             self._client.forget_rest()
             self._connecting = threading.Thread(
@@ -157,6 +158,16 @@ class MqttLink:
 
     def on_accepted(self, *, session_present: bool) -> None:
         """Do what a new connection needs. For subclasses."""
+
+    def on_limits(self, receive_maximum: int | None, largest_packet: int | None) -> None:
+        """Note what the broker of version 5 takes, before ``on_accepted``. For subclasses."""
+
+    def on_ended(self, code: int) -> None:
+        """Note with which reason code the broker ends the connection, before ``on_lost``. For subclasses."""
+
+    def is_reliable(self) -> bool:
+        """Return whether a connection that is accepted is taken for a good one. For subclasses."""
+        return True
 
     def on_lost(self) -> None:
         """Forget what belonged to the connection. For subclasses."""
@@ -256,20 +267,28 @@ class MqttLink:
         _data: object,
         flags: mqtt.ConnectFlags,
         reason: ReasonCode,
-        _props: object,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             raise LinkDownError(f"the broker refuses us: {reason}")
         self._accepted, self._problem = True, ""
-        self._wait_ms = _FIRST_WAIT_MS
+        if self.is_reliable():
+            self._wait_ms = _FIRST_WAIT_MS
         self.connections += 1
+        self.on_limits(
+            getattr(properties, "ReceiveMaximum", None),
+            getattr(properties, "MaximumPacketSize", None),
+        )
         self.on_accepted(session_present=flags.session_present)
 
     def _on_disconnect(
-        self, _client: mqtt.Client, _data: object, _flags: object, _reason: ReasonCode, _props: object
+        self, _client: mqtt.Client, _data: object, flags: mqtt.DisconnectFlags, reason: ReasonCode, _props: object
     ) -> None:
         was_up, self._accepted = self._accepted, False
-        self._back_off(f"the connection to {self.address!r} was lost")
+        said = f": {reason}" if flags.is_disconnect_packet_from_server else ""
+        if said:
+            self.on_ended(reason.value)
+        self._back_off(f"the connection to {self.address!r} was lost{said}")
         if was_up:
             self.on_lost()
 

@@ -3,6 +3,8 @@
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from attwin.adapters.sqlite_lanes import adopt_old_lanes
+
 MIGRATIONS = Migrations("attwin")
 
 _M001 = """
@@ -229,6 +231,22 @@ create table warnings (
 ) strict;
 """
 
+# what is parked is counted in its own table from here on
+_M010 = """
+alter table outbox add column number integer not null default 0;
+alter table outbox add column rank integer not null default 0;
+alter table outbox add column boot integer not null default 0;
+alter table lanes add column next_number integer not null default 1;
+alter table lanes add column sent_up_to integer not null default 0;
+alter table parked add column retain integer not null default 0;
+alter table parked add column number integer not null default 0;
+alter table parked add column rank integer not null default 0;
+alter table parked add column created_ms integer not null default 0;
+alter table parked add column boot integer not null default 0;
+alter table parked add column parked_ms integer not null default 0;
+delete from audit where source = 'upstream' and name = 'parked';
+"""
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -282,6 +300,13 @@ def m008_alert_life(db: Database) -> None:
 def m009_site(db: Database) -> None:
     """Keep what is to be done on site, and what people say was true."""
     _run(db, _M009)
+
+
+@MIGRATIONS()
+def m010_lanes(db: Database) -> None:
+    """Give the outbox its lanes, and keep how far each may have been sent."""
+    _run(db, _M010)
+    adopt_old_lanes(db.conn)
 
 
 def _run(db: Database, script: str) -> None:

@@ -14,9 +14,9 @@ import msgspec
 from attwin.adapters.durable import is_full, sync
 from attwin.adapters.sqlite_first_page import kept, put_back, rebuild_first_page
 from attwin.adapters.sqlite_journal import JournalTable
+from attwin.adapters.sqlite_lanes import adopt_old_lanes, are_complete
 from attwin.core.audit import COMMITS_LOST, LOST, Sum, sums_of
 from attwin.core.journal import decode
-from attwin.core.outgoing import LANES
 
 _SMALL = (
     *("meta", "entities", "series", "state", "attention", "alerts", "alert_events", "lanes", "outbox", "parked"),
@@ -172,7 +172,7 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> None:
                 _drop_damaged_counts(connection)
             (saved[table],) = connection.execute(f"select count(*) from {table}").fetchone()
         lost_commits = _lost_commits(source, connection)
-    if saved["lanes"] < len(LANES):
+    if not are_complete({str(lane) for (lane,) in connection.execute("select lane from lanes")}):
         # numbers may be given twice now, so they must be numbers of another store
         connection.execute("delete from meta where name = 'store_id'")
     # an entity whose series are lost gets new ones when it is heard again, with numbers that no reading has
@@ -180,7 +180,12 @@ def salvage(aside: Path, connection: sqlite3.Connection) -> None:
         "update entities set forgotten_ms = first_seen_ms "
         "where forgotten_ms is null and id not in (select entity_id from series)"
     )
-    connection.execute("insert or ignore into lanes select lane, max(sequence) + 1 from outbox group by lane")
+    connection.execute(
+        "insert or ignore into lanes (lane, next_sequence, next_number) "
+        "select lane, max(sequence) + 1, max(number) + 1 from "
+        "(select lane, sequence, number from outbox union all select lane, sequence, number from parked) group by lane"
+    )
+    adopt_old_lanes(connection)
     # numbers of the journal may be given again from where its rows end now
     connection.execute(
         "update meta set value = cast(min(cast(value as integer), (select coalesce(max(id), 0) from journal)) as text) "
@@ -224,7 +229,9 @@ def read_sums(connection: sqlite3.Connection) -> list[Sum]:
     (held,) = connection.execute("select coalesce(sum(readings), 0) from journal").fetchone()
     (waiting,) = connection.execute("select count(*) from outbox").fetchone()
     (reacting,) = connection.execute("select count(*) from reactions where state = 'waiting'").fetchone()
-    return sums_of(connection.execute(_COUNTERS), held=held, waiting=waiting, reacting=reacting)
+    (parked,) = connection.execute("select count(*) from parked").fetchone()
+    counters = connection.execute(_COUNTERS)
+    return sums_of(counters, held=held, waiting=waiting, parked=parked, reacting=reacting)
 
 
 def _move(path: Path, aside: Path) -> None:

@@ -28,7 +28,8 @@ from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.deliveries import Deliveries
 from attwin.core.journal import Segment, decode, encode, shifted
-from attwin.core.outgoing import LANES, OutgoingMessage
+from attwin.core.lanes import DEFAULT_OUTBOX, OutboxPolicy
+from attwin.core.outgoing import LANES, OutgoingMessage, base_topic
 from attwin.core.types import QUALITY_WORDS, doubt_words
 from attwin.ports import Commit, Counts, Doing, DriftDay, ForecastRow, KeptReject, ScoreRow
 
@@ -42,7 +43,14 @@ class SqliteStore:
     """Implements ``ports.Store``. The only writer of its file."""
 
     def __init__(
-        self, path: Path, catalogue: Catalogue, *, gateway: str, durability: str, keep: Keep | None = None
+        self,
+        path: Path,
+        catalogue: Catalogue,
+        *,
+        gateway: str,
+        durability: str,
+        keep: Keep | None = None,
+        outbox: OutboxPolicy = DEFAULT_OUTBOX,
     ) -> None:
         """Open the database.
 
@@ -52,6 +60,7 @@ class SqliteStore:
             gateway: Part of the ids of messages.
             durability: ``full`` or ``normal``.
             keep: How much is kept; everything where this is None.
+            outbox: How much may wait for upstream.
 
         Raises:
             StoreError: It cannot be used.
@@ -66,9 +75,16 @@ class SqliteStore:
             with self._transaction():
                 self._connection.execute("insert or ignore into meta values ('store_id', ?)", (uuid.uuid4().hex[:8],))
                 for lane in LANES:
-                    self._connection.execute("insert or ignore into lanes values (?, 1)", (lane,))
+                    self._connection.execute("insert or ignore into lanes (lane, next_sequence) values (?, 1)", (lane,))
             self._store_id = self.meta("store_id")
-            self._outbox = Outbox(self._connection, self._transaction, path, f"{gateway}:{self._store_id}")
+            self._outbox = Outbox(
+                self._connection,
+                self._transaction,
+                path,
+                prefix=f"{gateway}:{self._store_id}",
+                base=base_topic(gateway),
+                policy=outbox,
+            )
             self._rejects = RejectRing(self._connection, path)
         except BaseException as error:
             # the next try in this process needs the lock
@@ -124,6 +140,7 @@ class SqliteStore:
             ).lastrowid
             or 0
         )
+        self._outbox.date_by(self._boot)
 
     def load_entities(
         self, kinds: Mapping[str, int], snapshot: Mapping[str, NDArray[np.generic]], *, now_ms: int
@@ -201,7 +218,7 @@ class SqliteStore:
         """
         with self._transaction():
             saved = self._save_entities(commit.now_ms)
-            queued = self._outbox.write(commit.drafts, commit.delivered, commit.now_ms)
+            queued = self._outbox.write(commit.drafts, commit.delivered, commit.parked, commit.now_ms)
             # a source may be called as the queue is
             self._save_segment(commit, Counter(commit.counts) + queued.counts)
             held = self._rejects.write(commit.rejects, commit.replayed, self._boot)
@@ -228,19 +245,39 @@ class SqliteStore:
         """
         return self._rejects.load(numbers)
 
-    def oldest_outgoing(self, limit: int) -> list[OutgoingMessage]:
-        """Return up to ``limit`` messages that wait and were not returned before, urgent ones first.
+    def take_outgoing(self, lane: str, limit: int, most_bytes: int) -> list[OutgoingMessage]:
+        """Return messages of a lane that wait and are not on their way, oldest first; from now on they are.
 
         Damaged ones are left out; ``upkeep`` parks them.
 
         Raises:
-            StoreError: They cannot be read; none of them counts as returned.
+            StoreError: They cannot be read; none of them counts as taken.
         """
-        return self._outbox.oldest(limit)
+        return self._outbox.take(lane, limit, most_bytes)
 
-    def unsent_outgoing(self) -> int:
-        """Return how many messages ``oldest_outgoing`` has not returned yet."""
-        return self._outbox.unsent
+    def give_back_outgoing(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Let messages wait again that were taken and did not arrive."""
+        self._outbox.give_back(messages)
+
+    def unsent_outgoing(self, lane: str) -> int:
+        """Return how many messages of a lane wait and are not on their way."""
+        return self._outbox.unsent(lane)
+
+    def in_flight_outgoing(self) -> dict[str, int]:
+        """Return how many messages of each lane are on their way."""
+        return self._outbox.in_flight()
+
+    def has_urgent_outgoing(self) -> bool:
+        """Return whether something urgent waits for upstream."""
+        return self._outbox.has_urgent()
+
+    def park_outgoing(self, lane: str, sequence: int, *, now_ms: int) -> str:
+        """Set a message aside that waits; return why it cannot be, empty where it was."""
+        return self._outbox.park(lane, sequence, now_ms)
+
+    def retry_outgoing(self, lane: str, sequence: int) -> bool:
+        """Let a message that was set aside wait again; return whether there was a whole one."""
+        return self._outbox.retry(lane, sequence)
 
     def waiting_outgoing(self) -> int:
         """Return how many messages wait for upstream."""
@@ -301,8 +338,10 @@ class SqliteStore:
 
     def upkeep(self, *, now_ms: int, times_are_final: bool) -> bool:
         """Do one slice of upkeep; return whether there was anything to do."""
-        self._outbox.park_damaged()
+        self._outbox.park_damaged(now_ms)
         try:
+            if self._outbox.expire(now_ms, boot_id=None if times_are_final else self._boot_id):
+                return True
             return self._upkeep is not None and self._upkeep.work(now_ms=now_ms, times_are_final=times_are_final)
         except sqlite3.Error as error:
             raise as_store_error(error, self.path) from error

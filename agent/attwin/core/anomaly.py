@@ -36,6 +36,7 @@ _MOST_EVIDENCE = 6.0
 _MOST_SPREADS = 20.0
 """What is further away than this teaches no more than that: one wild value must not make a series blind."""
 _MOST_COUNT = 2**31 - 10
+_MOST_SIGMAS = 1e6
 _HALF = float(np.log10(2.0))
 _EVIDENCE_OF_NINE_TENTHS = 6.0
 QUIET_VALUES = 100
@@ -231,7 +232,7 @@ def tail_evidence(sigmas: NDArray[np.float64]) -> NDArray[np.float64]:
         Press, Teukolsky, Vetterling and Flannery, Numerical Recipes, ``erfcc``: Chebyshev fit of the complementary
         error function, relative error below 1.2e-7; taken as a logarithm, so that far tails do not vanish.
     """
-    x = np.maximum(sigmas, 0.0) / np.sqrt(2.0)
+    x = np.clip(sigmas, 0.0, _MOST_SIGMAS) / np.sqrt(2.0)
     t = 1.0 / (1.0 + 0.5 * x)
     series = np.full_like(t, _ERFC[-1])
     for coefficient in _ERFC[-2::-1]:

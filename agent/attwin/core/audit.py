@@ -57,13 +57,16 @@ def is_of_source(name: str) -> bool:
     return name.startswith(_OF_SOURCES)
 
 
-def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting: int, reacting: int = 0) -> list[Sum]:
+def sums_of(
+    counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting: int, parked: int, reacting: int = 0
+) -> list[Sum]:
     """Return all sums.
 
     Args:
         counters: (source, name, reason, count).
         held: How many readings the journal holds.
         waiting: How many messages wait in the outbox.
+        parked: How many were set aside.
         reacting: How many reactions on site wait.
     """
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -88,9 +91,10 @@ def sums_of(counters: Iterable[tuple[str, str, str, int]], *, held: int, waiting
         sums.append(_sum(source, "readings decoded", found, "readings_"))
     stored = sum(found.get(_STORED, 0) for found in counts.values())
     queued = upstream.pop("queued", 0)
+    waits = {"waiting": waiting, **({"parked": parked} if parked else {})}
     sums += [
         Sum(source=STORE, what="readings stored", total=stored, parts={"in the journal": held, **store}, prefix=""),
-        Sum(source=UPSTREAM, what="messages queued", total=queued, parts={"waiting": waiting, **upstream}, prefix=""),
+        Sum(source=UPSTREAM, what="messages queued", total=queued, parts={**waits, **upstream}, prefix=""),
     ]
     if site:
         total = site.pop("queued", 0)

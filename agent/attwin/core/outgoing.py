@@ -1,18 +1,24 @@
 """What goes upstream: topics, payloads and lanes.
 
-Every message has the id ``<gateway>:<store id>:<lane>:<sequence>``, so that a receiver drops duplicates and knows gaps.
+Every message has the id ``<gateway>:<store id>:<lane>:<number>``, so that a receiver drops duplicates and knows gaps.
+An empty payload has none and takes no number. What is dropped is announced in its lane.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from attwin.core.alerts import AlertFacts
 from attwin.core.topics import quote_id
 
-URGENT, REST = "urgent", "rest"
-LANES = (URGENT, REST)
-"""In the order in which they leave."""
 _MOST_MEMBERS = 50
+ALERTS, RECOMMENDATIONS, HEALTH, TWIN, AGGREGATES = "alerts", "recommendations", "health", "twin", "aggregates"
+LANES = (ALERTS, RECOMMENDATIONS, HEALTH, TWIN, AGGREGATES)
+"""In the order in which they leave; where space is short, the last one gives first."""
+_RESEND = b'{"resend":true,'
+
+Range = tuple[int, int, str]
+"""Numbers of a lane from the first to the last of them, and why they were dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +30,14 @@ class Draft:
         topic: In full.
         retain: Whether the broker keeps it; then only the newest of its topic waits.
         body: The payload without its id; None for an empty payload, which ends a retained topic.
+        urgent: Whether it is dropped after everything else, and may open a connection that is to be closed.
     """
 
     lane: str
     topic: str
     retain: bool
     body: dict[str, object] | None
+    urgent: bool = False
 
     def payload(self, message_id: str) -> bytes:
         """Return the payload as it is sent."""
@@ -44,10 +52,12 @@ class OutgoingMessage:
 
     Attributes:
         lane: Which order it keeps.
-        sequence: Its number in the lane.
+        sequence: Its place in the lane.
         topic: In full.
-        payload: As sent.
+        payload: As stored.
         retain: Whether the broker keeps it.
+        urgent: As in ``Draft``.
+        resend: Whether it may have been sent before.
     """
 
     lane: str
@@ -55,6 +65,18 @@ class OutgoingMessage:
     topic: str
     payload: bytes
     retain: bool
+    urgent: bool = False
+    resend: bool = False
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that it counts."""
+        return len(self.topic) + len(self.payload)
+
+    @property
+    def as_sent(self) -> bytes:
+        """Return the payload as it is sent: one that may have been sent before says so."""
+        return _RESEND + self.payload[1:] if self.resend and self.payload else self.payload
 
 
 def base_topic(gateway: str) -> str:
@@ -71,11 +93,13 @@ def alert_drafts(base: str, before: AlertFacts | None, after: AlertFacts) -> lis
         return []
     told = before is not None and before.announced
     body = _told(after)
+    urgent = after.severity == "critical"
     return [
         Draft(
-            lane=URGENT,
+            lane=ALERTS,
             topic=f"{base}/events",
             retain=False,
+            urgent=urgent,
             body={
                 "type": ("update" if told else "new") if after.is_active else "end",
                 "before": _told(before) if before and told else None,
@@ -83,9 +107,10 @@ def alert_drafts(base: str, before: AlertFacts | None, after: AlertFacts) -> lis
             },
         ),
         Draft(
-            lane=URGENT,
+            lane=ALERTS,
             topic=f"{base}/alert/{quote_id(after.entity)}/{quote_id(after.rule)}",
             retain=True,
+            urgent=urgent,
             body=body if after.is_active else None,
         ),
     ]
@@ -98,9 +123,25 @@ def _told(facts: AlertFacts) -> dict[str, object]:
 
 def twin_draft(base: str, entity: str, body: dict[str, object] | None) -> Draft:
     """Return the message about an entity's current state; None ends it."""
-    return Draft(lane=REST, topic=f"{base}/twin/{quote_id(entity)}", retain=True, body=body)
+    return Draft(lane=TWIN, topic=f"{base}/twin/{quote_id(entity)}", retain=True, body=body)
 
 
 def health_draft(base: str, body: dict[str, object]) -> Draft:
     """Return the message about the gateway's own health."""
-    return Draft(lane=REST, topic=f"{base}/health", retain=True, body=body)
+    return Draft(lane=HEALTH, topic=f"{base}/health", retain=True, body=body)
+
+
+def notice_draft(base: str, lane: str, ranges: Sequence[Range]) -> Draft:
+    """Return the message that announces numbers of a lane which do not come, or not before somebody lets them."""
+    return Draft(lane=lane, topic=f"{base}/dropped", retain=False, body={"lane": lane, "dropped": list(ranges)})
+
+
+def joined_ranges(ranges: Sequence[Range]) -> list[Range]:
+    """Return ranges in order, those that touch and have one reason as one."""
+    joined: list[Range] = []
+    for first, last, reason in sorted(ranges):
+        if joined and joined[-1][1] + 1 >= first and joined[-1][2] == reason:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]), reason)
+        else:
+            joined.append((first, last, reason))
+    return joined

@@ -38,6 +38,7 @@ from attwin.ports import (
 )
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, MOST_BATCH, Committer
+from attwin.runtime.deliver import Delivery
 from attwin.runtime.drift import DriftWatch
 from attwin.runtime.event_clock import EventClock
 from attwin.runtime.evidence import Evidence
@@ -75,6 +76,7 @@ class Agent:
         clock: Clock,
         sensors: SensorLink,
         uplink: UpLink | None,
+        delivery: Delivery | None,
         store: Store,
         ingest: Ingest,
         twin: Twin,
@@ -97,6 +99,7 @@ class Agent:
         self.book = book
         self.sensors = sensors
         self.uplink = uplink
+        self.delivery = delivery
         self.store = store
         self.clock = clock
         self.stopping = False
@@ -121,6 +124,7 @@ class Agent:
             store=store,
             sensors=sensors,
             uplink=uplink,
+            delivery=delivery,
             alert_log=alert_log,
             notices=self._notices,
             base=publisher.base,
@@ -382,6 +386,8 @@ class Agent:
         self._judge_time(now)
         number = self.twin.catalogue.series_number[: self.twin.catalogue.series_count]
         self._tell_stale(self.twin.staleness.update(number, now - self._started_ms))
+        if self.delivery:
+            self.delivery.tick()
         for name, link in (("broker", self.sensors), ("upstream", self.uplink)):
             if link:
                 link.tick()

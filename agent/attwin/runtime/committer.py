@@ -11,7 +11,7 @@ from collections.abc import Callable
 from attwin.core.errors import StoreStalledError
 from attwin.core.outgoing import alert_drafts, health_draft
 from attwin.ports import AlertLog, Clock, SensorLink, Store, UpLink
-from attwin.runtime.deliver import deliver
+from attwin.runtime.deliver import Delivery
 from attwin.runtime.notices import Notices
 from attwin.runtime.round import Round
 
@@ -42,6 +42,7 @@ class Committer:
         store: Store,
         sensors: SensorLink,
         uplink: UpLink | None,
+        delivery: Delivery | None,
         alert_log: AlertLog,
         notices: Notices,
         base: str,
@@ -55,7 +56,8 @@ class Committer:
         self.stalled = ""
         self.retry_ms = 0
         self._told = 0
-        self._clock, self._store, self._sensors, self._uplink = clock, store, sensors, uplink
+        self._clock, self._store, self._sensors = clock, store, sensors
+        self._uplink, self._delivery = uplink, delivery
         self._alert_log, self._notices = alert_log, notices
         self._base, self._health = base, health
         self._commit_ms, self._batch = commit_ms, batch
@@ -113,10 +115,10 @@ class Committer:
 
     def deliver(self) -> None:
         """Send what waits for upstream, and keep for the commit what it has; where the disk refuses, later."""
-        if not self._uplink:
+        if not self._delivery:
             return
         try:
-            self.round.delivered += deliver(self._store, self._uplink)
+            self.round.settle(self._delivery.step())
         except StoreStalledError as error:
             # what is tried again at a set time is not put off
             if not self.stalled:

@@ -6,6 +6,7 @@ from attwin.core.outgoing import Draft, OutgoingMessage
 from attwin.core.types import ReadingBatch, Reject, joined
 from attwin.core.warning import Warned
 from attwin.ports import AlertChange, Commit, DriftDay, Label, Reacted, ReactionDraft, ScoreRow
+from attwin.runtime.deliver import Settled
 
 
 class Round:
@@ -28,6 +29,7 @@ class Round:
         self.drafts: list[Draft] = []
         self.drift: list[DriftDay] = []
         self.delivered: list[OutgoingMessage] = []
+        self.parked: list[tuple[OutgoingMessage, str]] = []
         self.deliveries: list[tuple[int, int]] = []
         self.unacknowledged: list[tuple[int, list[int]]] = []
         self.reactions: list[ReactionDraft] = []
@@ -38,8 +40,13 @@ class Round:
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to make durable."""
-        kept = (self.counts, self.alerts, self.scores, self.drafts, self.drift, self.delivered)
-        return not any((*kept, self.reacted, self.labels, self.warned))
+        held = (self.counts, self.alerts, self.scores, self.drafts, self.drift, self.delivered, self.parked)
+        return not any((*held, self.reacted, self.labels, self.warned))
+
+    def settle(self, settled: Settled) -> None:
+        """Take what upstream has answered."""
+        self.delivered += settled.delivered
+        self.parked += settled.parked
 
     def as_commit(self, now_ms: int) -> Commit:
         """Return all of it as one commit."""
@@ -53,6 +60,7 @@ class Round:
             scores=self.scores,
             drafts=self.drafts,
             delivered=self.delivered,
+            parked=self.parked,
             drift=self.drift,
             reactions=self.reactions,
             reacted=self.reacted,

@@ -24,6 +24,7 @@ from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.commands import Commands
 from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
+from attwin.runtime.deliver import Delivery
 from attwin.runtime.drift import DriftWatch
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.reactions import Reactions
@@ -105,12 +106,16 @@ class Daemon:
             info = house.info(store.store_id)
             upstream = settings.upstream
             sensors = _sensors(settings, house.sources, clock, store)
+            uplink = (
+                MqttUpLink(address_of(upstream, f"attwin-{settings.gateway.id}-up"), clock, base=base, info=info)
+                if upstream
+                else None
+            )
             self.agent = Agent(
                 clock=clock,
                 sensors=sensors,
-                uplink=MqttUpLink(address_of(upstream, f"attwin-{settings.gateway.id}-up"), clock, base=base, info=info)
-                if upstream
-                else None,
+                uplink=uplink,
+                delivery=Delivery(store, uplink, clock) if uplink else None,
                 store=store,
                 ingest=ingest_of(
                     settings,
