@@ -17,6 +17,7 @@ _COMMANDS = {
     "doctor": "Find out whether this machine can run the agent.",
     "init": "Listen to a broker and write a first configuration.",
     "model": "Look at a bundle, and prove that it computes what it promises.",
+    "outbox": "What waits for upstream; set messages aside, and let them go again.",
     "publish": "Play a CSV file to a broker, as sensors would.",
     "reload": "Let the running agent take its configuration anew.",
     "rejects": "What was not stored, and taking it again.",
@@ -25,6 +26,7 @@ _COMMANDS = {
     "score": "Score a CSV file as the agent would.",
     "status": "How the agent is.",
     "twin": "The twins: entities, their newest readings and their attention.",
+    "upstream": "Receive what gateways send, and check that nothing is missing.",
 }
 
 

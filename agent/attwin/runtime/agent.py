@@ -33,6 +33,7 @@ from attwin.ports import (
     UpLink,
     Watched,
 )
+from attwin.runtime.aggregate import AggregatePublisher
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, MOST_BATCH, Committer
 from attwin.runtime.deliver import Delivery
@@ -73,6 +74,7 @@ class Agent:
         twin: Twin,
         book: AlertBook,
         publisher: TwinPublisher,
+        aggregates: AggregatePublisher | None = None,
         alert_log: AlertLog,
         sources: Sequence[str],
         inflight: int,
@@ -98,6 +100,7 @@ class Agent:
         self._refill = refill
         self._ingest = ingest
         self._publisher = publisher
+        self._aggregates = aggregates
         self._watched: list[Watched] = []
         self._sources = tuple(sources)
         self._gather = Gather(batch, now)
@@ -319,6 +322,10 @@ class Agent:
             for made in taken.scores:
                 current.drafts += self._publisher.due_scores(made, now)
             current.drafts += self._publisher.due_readings(taken.stored, now)
+        if self._aggregates:
+            for made in taken.scores:
+                self._aggregates.note_scores(made)
+            self._aggregates.note_readings(taken.stored)
 
     def _announce(self, changes: Sequence[AlertChange]) -> None:
         """Keep alerts that changed for the commit, and tell upstream."""
@@ -326,6 +333,8 @@ class Agent:
         if self.uplink:
             for change in changes:
                 self._round.drafts += alert_drafts(self._publisher.base, change.before, change.after)
+        if self._aggregates:
+            self._aggregates.note_alerts(changes)
 
     def _rows_at(self, taken: Taken) -> list[ScoreRow]:
         """Return the scores at which an alert on attention changed."""
@@ -354,6 +363,8 @@ class Agent:
                 self._notices.link(name, link.problem())
         if self.uplink:
             self._round.drafts += self._publisher.due_now(now)
+        if self._aggregates:
+            self._round.drafts += self._aggregates.due(now)
         if self.uplink and now >= self._next_health_ms:
             self._next_health_ms = now + self._health_every_ms
             self._round.drafts.append(health_draft(self._publisher.base, self.health()))
@@ -449,6 +460,7 @@ class Agent:
             "entities": self.twin.catalogue.live_count,
             "alerts_active": len(self.book.active),
             "outbox_waiting": self.store.waiting_outgoing(),
+            **({"outbox_paused": paused} if self.delivery and (paused := self.delivery.pauses()) else {}),
             "broker": "up" if self.sensors.is_up() else self.sensors.problem(),
             "upstream": "none" if not self.uplink else "up" if self.uplink.is_up() else self.uplink.problem(),
             "drift": self.drift.report(_HEALTH_DAYS),
@@ -475,6 +487,8 @@ class Agent:
             self._ingest.routes.forget(entity)
             self.twin.forget(entity)
             self._publisher.forget(entity)
+            if self._aggregates:
+                self._aggregates.forget(entity)
             log.info("entity=%s state=forgotten", name)
 
     def _snapshot(self) -> None:
@@ -494,6 +508,8 @@ class Agent:
             self._process()
         self._round.scores += self.twin.current_rows(self.twin.scored())
         self._judge_drift()
+        if self._aggregates:
+            self._round.drafts += self._aggregates.due(self.clock.monotonic_ms(), at_end=True)
         if not self._round.is_empty():
             self._committer.commit()
         with contextlib.suppress(StoreStalledError):
