@@ -11,7 +11,7 @@ def command() -> None:
     """Labels: what people and programs have said was true."""
 
 
-@command.command("list")
+@command.command("list", short_help="List labels beside the attention of the time.")
 @place_options
 @click.option("--entity", help="Only those about this one.")
 @json_option

@@ -21,6 +21,7 @@ _COMMANDS = {
     "label": "Say what was true of an entity.",
     "labels": "Labels: what people and programs have said was true.",
     "model": "Look at a bundle, and prove that it computes what it promises.",
+    "outbox": "What waits for upstream; set messages aside, and let them go again.",
     "publish": "Play a CSV file to a broker, as sensors would.",
     "reactions": "Reactions: what the site does when an alert changes.",
     "reload": "Let the running agent take its configuration anew.",
@@ -31,6 +32,7 @@ _COMMANDS = {
     "score": "Score a CSV file as the agent would.",
     "status": "How the agent is.",
     "twin": "The twins: entities, their newest readings and their attention.",
+    "upstream": "Receive what gateways send, and check that nothing is missing.",
 }
 
 

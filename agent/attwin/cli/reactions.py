@@ -18,7 +18,7 @@ def command() -> None:
     """Reactions: what the site does when an alert changes."""
 
 
-@command.command("list")
+@command.command("list", short_help="List what waits, failed or came too late.")
 @place_options
 @json_option
 def list_(place: Place, *, as_json: bool) -> None:
@@ -29,7 +29,7 @@ def list_(place: Place, *, as_json: bool) -> None:
     print_rows(rows, _COLUMNS, as_json=as_json, empty="Nothing waits, nothing failed.", cut=("problem",))
 
 
-@command.command()
+@command.command(short_help="Try the command or web server of NAME.")
 @click.argument("name")
 @config_option
 def test(name: str, config: Path) -> None:

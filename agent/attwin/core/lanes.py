@@ -84,5 +84,5 @@ DEFAULT_LANES = {
     "aggregates": LanePolicy(ttl_ms=30 * _DAY_MS, budget_bytes=64_000_000, overflow=Overflow.DROP_OLDEST),
 }
 """An alert outlives any outage; 64 MB are a month of aggregates of 1,000 entities by exception."""
-LARGEST_BYTES = 65_536
+LARGEST_BYTES = 64_000
 DEFAULT_OUTBOX = OutboxPolicy(lanes=DEFAULT_LANES, largest_bytes=LARGEST_BYTES)

@@ -131,6 +131,11 @@ def health_draft(base: str, body: dict[str, object]) -> Draft:
     return Draft(lane=HEALTH, topic=f"{base}/health", retain=True, body=body)
 
 
+def aggregates_draft(base: str, body: dict[str, object]) -> Draft:
+    """Return a message about an interval of many entities."""
+    return Draft(lane=AGGREGATES, topic=f"{base}/aggregates", retain=False, body=body)
+
+
 def notice_draft(base: str, lane: str, ranges: Sequence[Range]) -> Draft:
     """Return the message that announces numbers of a lane which do not come, or not before somebody lets them."""
     return Draft(lane=lane, topic=f"{base}/dropped", retain=False, body={"lane": lane, "dropped": list(ranges)})

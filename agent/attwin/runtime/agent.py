@@ -36,6 +36,7 @@ from attwin.ports import (
     UpLink,
     Watched,
 )
+from attwin.runtime.aggregate import AggregatePublisher
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.committer import COMMIT_MS, MOST_BATCH, Committer
 from attwin.runtime.deliver import Delivery
@@ -82,6 +83,7 @@ class Agent:
         twin: Twin,
         book: AlertBook,
         publisher: TwinPublisher,
+        aggregates: AggregatePublisher | None = None,
         alert_log: AlertLog,
         sources: Sequence[str],
         inflight: int,
@@ -112,6 +114,7 @@ class Agent:
         self._foresight_from_ms = now + _FORESIGHT_MS
         self._ingest = ingest
         self._publisher = publisher
+        self._aggregates = aggregates
         self._watched: list[Watched] = []
         self._sources = tuple(sources)
         self._gather = Gather(batch, now)
@@ -351,6 +354,10 @@ class Agent:
             for made in taken.scores:
                 current.drafts += self._publisher.due_scores(made, now)
             current.drafts += self._publisher.due_readings(taken.stored, now)
+        if self._aggregates:
+            for made in taken.scores:
+                self._aggregates.note_scores(made)
+            self._aggregates.note_readings(taken.stored)
 
     def announce(self, changes: Sequence[AlertChange], scores: Sequence[Scores] = ()) -> None:
         """Keep alerts that changed for the commit, with what was known when they opened, and tell upstream."""
@@ -364,6 +371,8 @@ class Agent:
         if self.uplink:
             for change in changes:
                 self._round.drafts += alert_drafts(self._publisher.base, change.before, change.after)
+        if self._aggregates:
+            self._aggregates.note_alerts(changes)
 
     def _rows_at(self, taken: Taken) -> list[ScoreRow]:
         """Return the scores at which an alert on attention, or on what it is made of, changed."""
@@ -394,6 +403,8 @@ class Agent:
                 self._notices.link(name, link.problem())
         if self.uplink:
             self._round.drafts += self._publisher.due_now(now)
+        if self._aggregates:
+            self._round.drafts += self._aggregates.due(now)
         if self.uplink and now >= self._next_health_ms:
             self._next_health_ms = now + self._health_every_ms
             self._round.drafts.append(health_draft(self._publisher.base, self.health()))
@@ -504,6 +515,7 @@ class Agent:
             "entities": self.twin.catalogue.live_count,
             "alerts_active": len(self.book.active),
             "outbox_waiting": self.store.waiting_outgoing(),
+            **({"outbox_paused": paused} if self.delivery and (paused := self.delivery.pauses()) else {}),
             "broker": "up" if self.sensors.is_up() else self.sensors.problem(),
             "upstream": "none" if not self.uplink else "up" if self.uplink.is_up() else self.uplink.problem(),
             "drift": self.drift.report(_HEALTH_DAYS),
@@ -530,6 +542,8 @@ class Agent:
             self.foresight.forget(entity, name)
             self.twin.forget(entity)
             self._publisher.forget(entity)
+            if self._aggregates:
+                self._aggregates.forget(entity)
             log.info("entity=%s state=forgotten", name)
 
     def _snapshot(self) -> None:
@@ -553,6 +567,8 @@ class Agent:
             self._process()
         self._round.scores += self.twin.current_rows(self.twin.scored())
         self._judge_drift()
+        if self._aggregates:
+            self._round.drafts += self._aggregates.due(self.clock.monotonic_ms(), at_end=True)
         if not self._round.is_empty():
             self._committer.commit()
         with contextlib.suppress(StoreStalledError):

@@ -3,15 +3,21 @@
 from collections.abc import Callable
 from dataclasses import asdict
 
+import msgspec
+
 from attwin.core.alerts import MOST_SNOOZE_MS
 from attwin.core.durations import format_duration
-from attwin.core.errors import AlertGoneError
+from attwin.core.errors import AlertGoneError, StoreStalledError
+from attwin.core.outgoing import LANES
 from attwin.ports import AlertChange, Label
 from attwin.runtime.agent import Agent
 from attwin.runtime.publish import twin_body
 
 MOST_REPLAYED = 100
 """How many rejects are asked for at once, so that they are read in one go."""
+
+MOST_CHANGED = 50
+"""How many messages of the outbox are changed at once: each is a transaction of its own, which the loop waits for."""
 
 
 class Commands:
@@ -38,6 +44,9 @@ class Commands:
             "snooze": self._snooze,
             "label": self._label,
             "replay_rejects": self._replay_rejects,
+            "outbox": self._outbox,
+            "park_outgoing": self._park_outgoing,
+            "retry_outgoing": self._retry_outgoing,
             "reload": self._take_anew,
         }
 
@@ -115,6 +124,36 @@ class Commands:
         if len(numbers) > MOST_REPLAYED:
             return {"error": f"at most {MOST_REPLAYED} rejects at once, not {len(numbers)}"}
         return self._agent.replay_rejects(numbers)
+
+    def _outbox(self, _request: dict[str, object]) -> dict[str, object]:
+        pauses = self._agent.delivery.pauses() if self._agent.delivery else {}
+        in_flight = self._agent.store.in_flight_outgoing()
+        return {"lanes": {lane: {"in_flight": n, "paused": pauses.get(lane, "")} for lane, n in in_flight.items()}}
+
+    def _park_outgoing(self, request: dict[str, object]) -> dict[str, object]:
+        now_ms = self._agent.clock.now_ms()
+        return self._change_outgoing(
+            request, lambda lane, place: not self._agent.store.park_outgoing(lane, place, now_ms=now_ms)
+        )
+
+    def _retry_outgoing(self, request: dict[str, object]) -> dict[str, object]:
+        return self._change_outgoing(request, self._agent.store.retry_outgoing)
+
+    @staticmethod
+    def _change_outgoing(request: dict[str, object], change: Callable[[str, int], bool]) -> dict[str, object]:
+        """Change messages of the outbox one by one; return how many that was possible with."""
+        try:
+            places = msgspec.convert(request.get("places"), list[tuple[str, int]])
+        except msgspec.ValidationError as error:
+            return {"error": f"`places` is a list of lanes and places: {error}"}
+        unknown = sorted({lane for lane, _ in places} - set(LANES))
+        if unknown or len(places) > MOST_CHANGED:
+            return {"error": f"no lane `{unknown[0]}`" if unknown else f"at most {MOST_CHANGED} messages at once"}
+        try:
+            done = sum(change(lane, place) for lane, place in places)
+        except StoreStalledError as error:
+            return {"error": f"the disk refuses for now: {error}"}
+        return {"done": done, "left": len(places) - done}
 
     def _take_anew(self, _request: dict[str, object]) -> dict[str, object]:
         problems = self._reload()

@@ -8,14 +8,13 @@ from attwin.core.outgoing import Draft, twin_draft
 from attwin.core.types import QUALITY_WORDS, Quality, ReadingBatch, doubt_words
 from attwin.runtime.twin import Scores, Twin
 
-_LEAST_CHANGE = 0.01
-
 
 class TwinPublisher:
-    """Publishes an entity's state when it has moved, at most once in ``every_ms``."""
+    """Publishes an entity's state when its attention has moved by ``change``, at most once in ``every_ms``."""
 
-    def __init__(self, twin: Twin, *, base: str, every_ms: int) -> None:
+    def __init__(self, twin: Twin, *, base: str, every_ms: int, change: float = 0.01) -> None:
         self.base = base
+        self._change = change
         self._twin = twin
         self._every_ms = every_ms
         self._published_ms = np.full(64, NEVER_MS, np.int64)
@@ -26,7 +25,7 @@ class TwinPublisher:
         """Return the messages of entities whose attention has moved, after scores were noted."""
         entities = np.unique(made.entity)
         self._make_room()
-        moved = np.abs(self._twin.score[entities] - self._published_score[entities]) >= _LEAST_CHANGE
+        moved = np.abs(self._twin.score[entities] - self._published_score[entities]) >= self._change
         return self._publish(entities[moved], now_ms)
 
     def due_readings(self, stored: ReadingBatch, now_ms: int) -> list[Draft]:

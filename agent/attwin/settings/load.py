@@ -24,6 +24,7 @@ from attwin.settings.model import (
     PrivacySettings,
     Settings,
     SourceSettings,
+    UpstreamSettings,
 )
 from attwin.settings.payloads import (
     ALLOWED,
@@ -39,6 +40,7 @@ from attwin.settings.reactions import check_reactions
 from attwin.settings.reader import Reader, did_you_mean
 from attwin.settings.references import check_kind, check_metric, check_name
 from attwin.settings.rules import check_rules
+from attwin.settings.upstream import check_aggregates, check_connect, check_lanes
 
 _MOST_INFLIGHT = 65_535
 _LEAST_KEEPALIVE_MS, _MOST_KEEPALIVE_MS = 1_000, 65_535_000
@@ -138,6 +140,7 @@ def _check(settings: Settings, reader: Reader) -> None:
     _check_broker(settings.broker, "broker", reader)
     if settings.upstream:
         _check_broker(settings.upstream, "upstream", reader)
+        _check_upstream(settings.upstream, settings, reader)
     for name, kind in settings.kinds.items():
         _check_kind_itself(name, kind, reader)
     _check_privacy(settings, reader)
@@ -237,6 +240,16 @@ def _check_broker(broker: BrokerSettings, where: str, reader: Reader) -> None:
         file = getattr(broker, name)
         if file and not Path(file).is_file():
             reader.report_at(f"{where}.{name}", f"no file `{file}`")
+
+
+def _check_upstream(upstream: UpstreamSettings, settings: Settings, reader: Reader) -> None:
+    known = {metric for kind in settings.kinds.values() for metric in kind.metrics}
+    check_lanes(upstream.lanes, upstream.largest, "upstream", reader)
+    check_aggregates(upstream.aggregates, known, "upstream.aggregates", reader)
+    if upstream.connect:
+        check_connect(upstream.connect, "upstream.connect", reader)
+    if upstream.twin_change < 0:
+        reader.report_at("upstream.twin_change", "0 or more")
 
 
 def _check_url(url: str, where: str, reader: Reader) -> None:

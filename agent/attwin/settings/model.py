@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from attwin.settings.types import DurationMs, FilePath, LevelOrOff, Secret, SizeBytes
+from attwin.settings.upstream import AggregatesSettings, ConnectSettings, LanesSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +61,29 @@ class BrokerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamSettings(BrokerSettings):
-    """The broker that gets alerts and twins.
+    """The broker that gets alerts, aggregates and twins.
 
     Attributes:
+        inflight: How many messages may wait for the broker's answer.
         twin_every: Shortest time between two messages about the same twin.
+        twin_change: A twin is told when its attention has moved by this much.
         health_every: How often the gateway's health is published.
+        lanes: How much waits while upstream is away.
+        largest: Larger messages are set aside: a broker may end the connection that sends one.
+        limit: How much may leave in a second; 0 for no limit. Alerts are not put off by it.
+        connect: When the link is open, where it is metered; always unless told.
+        aggregates: What is told of all entities, in batches.
     """
 
-    twin_every: DurationMs = 60_000
+    inflight: int = 100
+    twin_every: DurationMs = 900_000
+    twin_change: float = 0.05
     health_every: DurationMs = 60_000
+    lanes: LanesSettings = field(default_factory=LanesSettings)
+    largest: SizeBytes = 64_000
+    limit: SizeBytes = 0
+    connect: ConnectSettings | None = None
+    aggregates: AggregatesSettings = field(default_factory=AggregatesSettings)
 
 
 _DAY_MS = 86_400_000
@@ -517,7 +532,7 @@ class Settings:
         version: The version of this format, 1.
         gateway: Where the agent runs.
         broker: The broker of the sensors.
-        upstream: The broker that gets alerts and twins; leave it out for a gateway that works alone.
+        upstream: The broker that gets alerts, aggregates and twins; leave it out for a gateway that works alone.
         store: Where the twin is kept.
         kinds: By name.
         sources: Topics that carry readings.

@@ -24,7 +24,6 @@ from attwin.runtime.agent import Agent
 from attwin.runtime.alerts import AlertBook
 from attwin.runtime.commands import Commands
 from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
-from attwin.runtime.deliver import Delivery
 from attwin.runtime.drift import DriftWatch
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.reactions import Reactions
@@ -37,6 +36,7 @@ from attwin.wiring.models import (
     read_bundle,
     verify_in_child,
 )
+from attwin.wiring.outbox import aggregates_of, delivery_of, outbox_policy
 from attwin.wiring.reacting import reactions_of
 from attwin.wiring.reading import BUNDLE, CONTROL, GATEWAY, UPSTREAM_BASE, ZONE, tested_models
 from attwin.wiring.restore import refill, restore
@@ -81,6 +81,7 @@ class Daemon:
             gateway=settings.gateway.id,
             durability=settings.store.durability,
             keep=_keep(settings.store, horizon),
+            outbox=outbox_policy(settings.upstream),
         )
         try:
             clock = SystemClock(floor_ms=store.newest_ms(), file=settings.gateway.clock_file)
@@ -111,11 +112,14 @@ class Daemon:
                 if upstream
                 else None
             )
+            delivery = (
+                delivery_of(upstream, settings.gateway.zone, store, uplink, clock) if upstream and uplink else None
+            )
             self.agent = Agent(
                 clock=clock,
                 sensors=sensors,
                 uplink=uplink,
-                delivery=Delivery(store, uplink, clock) if uplink else None,
+                delivery=delivery,
                 store=store,
                 ingest=ingest_of(
                     settings,
@@ -126,7 +130,13 @@ class Daemon:
                 ),
                 twin=twin,
                 book=book,
-                publisher=TwinPublisher(twin, base=base, every_ms=upstream.twin_every if upstream else 0),
+                publisher=TwinPublisher(
+                    twin,
+                    base=base,
+                    every_ms=upstream.twin_every if upstream else 0,
+                    change=upstream.twin_change if upstream else 0.0,
+                ),
+                aggregates=aggregates_of(upstream, twin, base, clock) if upstream else None,
                 alert_log=alert_file,
                 sources=names_of(settings),
                 inflight=settings.broker.inflight,
