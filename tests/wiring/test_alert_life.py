@@ -373,3 +373,18 @@ def test_a_jump_of_the_clock_opens_and_ends_nothing(tmp_path: Path) -> None:
     site.close()
 
     assert site.events == ["20 new warning lab stuffy", "50 update critical lab stuffy"]
+
+
+def test_escalation_is_counted_anew_when_the_clock_is_put_right(tmp_path: Path) -> None:
+    """An alert that opened in 1970 has not been active for fifty years."""
+    site = AlertSite(tmp_path, HOT + "    escalate: [{severity: critical, after: 30s}]\n", start_ms=0)
+    site.measure(HIGH)
+    right_ms = START_MS
+    site.book.mend(right_ms)
+
+    early = site.book.tick(right_ms + 29_000, now_ms=right_ms)
+    late = site.book.tick(right_ms + 30_000, now_ms=right_ms)
+    site.close()
+
+    assert early == []
+    assert [change.after.severity for change in late] == ["critical"]

@@ -495,6 +495,7 @@ class Agent:
         self._refill(list(self.book.active.values()))
         self.foresight.reset()
         self._event_clock.note(self.twin.newest_ms, self.clock.monotonic_ms())
+        self.book.mend(self._event_clock.at(self.clock.monotonic_ms(), self.clock.now_ms()))
         self._snapshot()
 
     def health(self) -> dict[str, object]:

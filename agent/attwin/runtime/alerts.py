@@ -59,7 +59,7 @@ class AlertBook:
         self._explain = {name for rule in rules for name in rule.suppressed_by}
         self._explained_until_ms: dict[Key, int] = {}
         self._catalogue = catalogue
-        self._event_ms = NEVER_MS
+        self._event_ms = self._mended_ms = NEVER_MS
         self._next = next_alert
         self._together = Gatherings(self._rules, [kind.name for kind in catalogue.kinds], self.groups)
         self._restore_gatherings()
@@ -121,6 +121,10 @@ class AlertBook:
         ended = self._explained_until_ms
         self._explained_until_ms = {key: until_ms for key, until_ms in ended.items() if until_ms > event_ms}
         return changes + self._explained(changes, now_ms)
+
+    def mend(self, event_ms: int) -> None:
+        """Note that event time was put right: what an alert waits for is counted from here on."""
+        self._event_ms = self._mended_ms = event_ms
 
     def acknowledge(self, alert: int, *, by: str, note: str, now_ms: int) -> AlertChange:
         """Return the change that a person has taken up an alert.
@@ -334,7 +338,8 @@ class AlertBook:
         rule = self._by_name.get(facts.rule)
         if rule is None or facts.acknowledged_ms is not None:
             return facts
-        later = [severity for after_ms, severity in rule.later if event_ms - facts.opened_ms >= after_ms]
+        since_ms = max(facts.opened_ms, self._mended_ms)
+        later = [severity for after_ms, severity in rule.later if event_ms - since_ms >= after_ms]
         severity = gravest([facts.severity, *later])
         return replace(facts, severity=severity)
 
