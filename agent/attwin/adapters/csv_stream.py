@@ -3,8 +3,9 @@
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from attwin.adapters.csv_table import DELIMITERS, plain_name
+from attwin.adapters.csv_table import A_TIME, DELIMITERS, numbers_of, parse_time_ms, plain_name
 from attwin.core.errors import DataError
 
 _ROWS_A_STEP = 1_000
@@ -54,6 +55,28 @@ class CsvStream:
         if len(exact or alike) == 1:
             return (exact or alike)[0]
         raise DataError(f"{self.path}: no column `{name}`; it has {', '.join(self.names)}")
+
+    def time_ms(self, line: int, column: str, text: str, zone: ZoneInfo) -> int:
+        """Return a cell as a time, in ``zone`` where it has no offset.
+
+        Raises:
+            DataError: It is none.
+        """
+        try:
+            return parse_time_ms(text, zone)
+        except (ValueError, OverflowError):
+            raise DataError(f"{self.path}:{line}: column `{column}` holds `{text[:40]}`; {A_TIME}") from None
+
+    def number(self, line: int, column: str, text: str) -> float:
+        """Return a cell as a number, NaN where it is empty.
+
+        Raises:
+            DataError: It is neither.
+        """
+        found = numbers_of([text])
+        if found is None:
+            raise DataError(f"{self.path}:{line}: column `{column}` holds `{text[:40]}`, which is no number")
+        return float(found[0])
 
     def rows(
         self, places: Sequence[int], *, progress: Callable[[int], object] = lambda _bytes: None

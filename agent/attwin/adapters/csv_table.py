@@ -19,6 +19,7 @@ _MISSING = frozenset(("", "na", "nan", "null", "none", "n/a", "?"))
 _BOOLEANS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 DELIMITERS = ",;\t"
 """What may stand between cells; the one that the header has most of does."""
+A_TIME = "a time is ISO 8601 such as 2015-02-04 17:51:00, or a number since 1970"
 _FIRST_MS_NUMBER = 1e11
 """A numeric time from here on is in milliseconds: in seconds it would be after the year 5138."""
 _LATEST_MS = float(1 << 43)
@@ -104,10 +105,7 @@ class Table:
             try:
                 times.append(parse_time_ms(text, zone))
             except (ValueError, OverflowError):
-                raise DataError(
-                    f"{self.path}:{line}: column `{name}` holds `{text[:40]}`; "
-                    "a time is ISO 8601 such as 2015-02-04 17:51:00, or a number since 1970"
-                ) from None
+                raise DataError(f"{self.path}:{line}: column `{name}` holds `{text[:40]}`; {A_TIME}") from None
         return np.array(times, np.int64)
 
 

@@ -1,5 +1,6 @@
 """Forecasts of a CSV file, made and graded as the agent would have: at each step only what came before is known."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attwin.adapters.csv_stream import CsvStream
-from attwin.adapters.csv_table import find_time_column, is_missing, numbers_of, parse_time_ms
+from attwin.adapters.csv_table import find_time_column
 from attwin.core.durations import format_duration
 from attwin.core.errors import DataError
 from attwin.core.forecast import FORECASTERS, Forecasts, Outlook
@@ -121,23 +122,15 @@ def read_series(
     place_of: dict[str, int] = {}
     entity, time_ms, local_ms, value = list[int](), list[int](), list[int](), list[float]()
     for line, cells in stream.rows([stream.place(column) for column in columns]):
-        number = numbers_of([cells[1]])
-        if number is None:
-            raise DataError(f"{path}:{line}: column `{value_column}` holds `{cells[1][:40]}`, which is no number")
-        if is_missing(cells[1]):
+        number = stream.number(line, value_column, cells[1])
+        if math.isnan(number):
             continue
-        try:
-            own_ms = parse_time_ms(cells[0], zone or ZoneInfo("UTC"))
-        except (ValueError, OverflowError):
-            raise DataError(
-                f"{path}:{line}: column `{name}` holds `{cells[0][:40]}`; "
-                "a time is ISO 8601 such as 2015-02-04 17:51:00, or a number since 1970"
-            ) from None
+        own_ms = stream.time_ms(line, name, cells[0], zone or ZoneInfo("UTC"))
         who = cells[2] if entity_column else "series"
         entity.append(place_of.setdefault(who, len(place_of)))
         time_ms.append(own_ms)
         local_ms.append(_clock_ms(cells[0], own_ms))
-        value.append(float(number[0]))
+        value.append(number)
     if len(value) < _LEAST_TICKS:
         raise DataError(f"{path}: {len(value)} rows with a value; a backtest needs {_LEAST_TICKS}")
     found_ms = np.array(time_ms, np.int64)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from attwin.adapters.csv_stream import CsvStream
-from attwin.adapters.csv_table import find_time_column, is_missing, numbers_of, parse_time_ms
+from attwin.adapters.csv_table import find_time_column
 from attwin.core.anomaly import Anomalies
 from attwin.core.errors import DataError
 from attwin.core.local_time import LocalTime
@@ -71,7 +71,7 @@ def detect(
         raise DataError(f"{path}: which column holds the time? It has {', '.join(stream.names)}")
     columns = [name, value_column, *([entity_column] if entity_column else [])]
     places = [stream.place(column) for column in columns]
-    scoring = _Scoring(path, zone, columns)
+    scoring = _Scoring(stream, zone, columns)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
@@ -91,8 +91,8 @@ def detect(
 class _Scoring:
     """Scores rows as they come."""
 
-    def __init__(self, path: Path, zone: ZoneInfo, columns: list[str]) -> None:
-        self._path, self._zone, self._columns = path, zone, columns
+    def __init__(self, stream: CsvStream, zone: ZoneInfo, columns: list[str]) -> None:
+        self._stream, self._zone, self._columns = stream, zone, columns
         self._local = LocalTime(offset_of(zone.key))
         self._anomalies = Anomalies()
         self._series: dict[str, int] = {}
@@ -118,8 +118,10 @@ class _Scoring:
 
     def _scored(self, batch: list[tuple[int, str, str, str]]) -> Iterator[tuple[str, str, str, str]]:
         series = np.array([self._series_of(entity) for _, entity, _, _ in batch], np.int32)
-        time_ms = np.array([self._time_ms(line, text) for line, _, text, _ in batch], np.int64)
-        value = np.array([self._value(line, text) for line, *_, text in batch])
+        times, values = self._columns[:2]
+        stream = self._stream
+        time_ms = np.array([stream.time_ms(line, times, text, self._zone) for line, _, text, _ in batch], np.int64)
+        value = np.array([stream.number(line, values, text) for line, *_, text in batch])
         scores, _ = self._anomalies.update(series, time_ms, value, local_ms=self._local.local_ms(time_ms))
         self._detected.rows += len(batch)
         for place, own_ms in zip(series.tolist(), time_ms.tolist(), strict=True):
@@ -139,20 +141,3 @@ class _Scoring:
             self._series[entity] = len(self._series)
             self._newest_ms.append(-(2**62))
         return self._series[entity]
-
-    def _time_ms(self, line: int, text: str) -> int:
-        try:
-            return parse_time_ms(text, self._zone)
-        except (ValueError, OverflowError):
-            raise DataError(
-                f"{self._path}:{line}: column `{self._columns[0]}` holds `{text[:40]}`; "
-                "a time is ISO 8601 such as 2015-02-04 17:51:00, or a number since 1970"
-            ) from None
-
-    def _value(self, line: int, text: str) -> float:
-        if is_missing(text):
-            return float("nan")
-        number = numbers_of([text])
-        if number is None:
-            raise DataError(f"{self._path}:{line}: column `{self._columns[1]}` holds `{text[:40]}`, which is no number")
-        return float(number[0])
