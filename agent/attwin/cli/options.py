@@ -183,7 +183,7 @@ def print_rows(
         shown = [_shortened(text, width).ljust(width) for text, width in zip(line, widths, strict=True)]
         shown[-1] = shown[-1].rstrip()
         if is_terminal:
-            shown = [click.style(text, fg=colours.get(text.strip())) for text in shown]
+            shown = [click.style(text, fg=colours[text.strip()]) if text.strip() in colours else text for text in shown]
         click.echo(_GAP.join(shown))
 
 

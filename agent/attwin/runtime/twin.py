@@ -15,7 +15,7 @@ from attwin.core.baseline import Baselines
 from attwin.core.catalogue import Catalogue
 from attwin.core.clean import ClockView, History, Ranges, Recent, judge
 from attwin.core.clock_features import ClockFeatures
-from attwin.core.columns import NEVER_MS, grown
+from attwin.core.columns import NEVER_MS, grown, newest_before
 from attwin.core.features import compute, parts_of, relative
 from attwin.core.grid import Grid, Wave
 from attwin.core.groups import Groups
@@ -256,12 +256,14 @@ class Twin:
         if not len(stored):
             return [], []
         self._recent.remember(stored)
+        is_newest = self._is_newest(stored)
         self._note_newest(stored)
         entity = self.catalogue.series_entity[stored.series]
         usable = stored.quality != Quality.BAD
         on_time = (stored.reason & Reason.UNTIMELY) == 0
         self.newest_ms = max(self.newest_ms, int(stored.time_ms[on_time].max(initial=NEVER_MS)))
-        transitions = self.rules.on_readings(stored, entity, usable & on_time)
+        # what comes after a newer one says nothing of now
+        transitions = self.rules.on_readings(stored, entity, usable & on_time & is_newest)
         scores = []
         for kind, grid in self._grids.items():
             mine = on_time & (self.catalogue.entity_kind[entity] == kind)
@@ -489,6 +491,12 @@ class Twin:
             rows = np.flatnonzero(checked & (self.catalogue.entity_kind[entity] == kind))
             late[rows] = grid.late(entity[rows], batch.time_ms[rows])
         return late
+
+    def _is_newest(self, batch: ReadingBatch) -> NDArray[np.bool_]:
+        """Return which readings are as new as all of their series that came before."""
+        self._make_room_for_entities()
+        newest: NDArray[np.bool_] = batch.time_ms >= newest_before(batch.series, batch.time_ms, self.time_ms)
+        return newest
 
     def _note_newest(self, batch: ReadingBatch) -> None:
         """Keep the newest reading of every series, the last to arrive where times are equal; none from the future."""
