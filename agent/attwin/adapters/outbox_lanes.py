@@ -181,6 +181,6 @@ def runs_of(places: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def rank_of(message: OutgoingMessage, notice_topic: str) -> int:
+def rank_of(message: OutgoingMessage) -> int:
     """Return the rank of a message that was taken."""
-    return NOTICE if message.topic == notice_topic else URGENT if message.urgent else PLAIN
+    return NOTICE if message.notice else URGENT if message.urgent else PLAIN

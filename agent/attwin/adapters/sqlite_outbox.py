@@ -146,6 +146,7 @@ class Outbox:
                         retain=bool(retain),
                         urgent=rank == URGENT,
                         resend=own.was_sent(sequence),
+                        notice=rank == NOTICE,
                     )
                 )
         except sqlite3.Error as error:

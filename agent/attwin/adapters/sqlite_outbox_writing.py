@@ -82,7 +82,7 @@ class OutboxWriting:
             gone = list(messages)
             change = written.change(name, self._lanes[name])
             for message in gone:
-                change.remove(message.sequence, message.topic, rank_of(message, self._notice_topic), message.size)
+                change.remove(message.sequence, message.topic, rank_of(message), message.size)
             for first, last in runs_of(message.sequence for message in gone):
                 self._connection.execute(
                     "delete from outbox where lane = ? and sequence between ? and ?", (name, first, last)

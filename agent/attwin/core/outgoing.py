@@ -58,6 +58,7 @@ class OutgoingMessage:
         retain: Whether the broker keeps it.
         urgent: As in ``Draft``.
         resend: Whether it may have been sent before.
+        notice: Whether it announces what was dropped.
     """
 
     lane: str
@@ -67,6 +68,7 @@ class OutgoingMessage:
     retain: bool
     urgent: bool = False
     resend: bool = False
+    notice: bool = False
 
     @property
     def size(self) -> int:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from attwin.core.answers import LOST, Outcome, Pause, Suspicion, judge
+from attwin.core.answers import LOST, Outcome, Pause, Suspicion, Verdict, judge
 from attwin.core.lanes import LARGEST_BYTES, ParkReason
 from attwin.core.outgoing import ALERTS, LANES, OutgoingMessage
 from attwin.core.pace import Limit, Schedule
@@ -116,6 +116,9 @@ class Delivery:
             if message.lane != ALERTS:
                 self._low_bytes -= message.size
             verdict = judge(answer.code, retain=message.retain)
+            if message.notice and verdict.outcome is Outcome.PARKED:
+                # the announcement of an announcement that was refused would be refused too
+                verdict = Verdict(Outcome.LATER, f"it refuses {message.topic}: {verdict.reason}")
             if verdict.outcome is not Outcome.AGAIN:
                 self._suspicion.answered()
             if verdict.outcome is Outcome.DELIVERED:
