@@ -155,18 +155,19 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def broker(folder: Path, *, inflight: int = 0, more: str = "") -> Iterator[int]:
+def broker(folder: Path, *, inflight: int = 0, more: str = "", port: int = 0) -> Iterator[int]:
     """Run a Mosquitto that queues without limit, and yield its port.
 
     Args:
         folder: For its configuration.
         inflight: How many unacknowledged messages it sends; 0 for no limit.
         more: More lines of its configuration.
+        port: Where it listens; a free one unless told.
     """
     path = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if path is None:
         sys.exit("no mosquitto: apt-get install mosquitto")
-    port = free_port()
+    port = port or free_port()
     config = folder / f"mosquitto-{port}.conf"
     config.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages {inflight}\nmax_queued_messages 0\n"

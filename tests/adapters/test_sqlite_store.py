@@ -1,5 +1,6 @@
 """Facts about the durable twin."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -700,3 +701,81 @@ def test_a_backup_ends_although_the_agent_goes_on(tmp_path: Path, catalogue: Cat
     assert len(steps) > 5
     assert steps == sorted(steps, reverse=True)
     store.close()
+
+
+DAY_MS = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("is_trusted", "left"),
+    [
+        pytest.param(True, [], id="by the clock, all that is old goes"),
+        pytest.param(
+            False, ["of the boot before"], id="without one, only what was queued since the machine was booted"
+        ),
+    ],
+)
+def test_a_message_expires_by_a_clock_that_is_right(tmp_path: Path, left: list[str], *, is_trusted: bool) -> None:
+    """A gateway that believes to be years ahead does not throw away what waits since before."""
+    path = tmp_path / "twin.db"
+    for boot, name in (("one", "of the boot before"), ("two", "of this boot")):
+        store = SqliteStore(path, a_catalogue(entities=0), gateway="g1", durability="full")
+        store.begin_boot(boot, 0, now_ms=1_000)
+        store.commit(Commit(now_ms=1_000, drafts=[a_draft(0, topic=name)]))
+        if boot == "one":
+            store.close()
+
+    while store.upkeep(now_ms=1_000 + 31 * DAY_MS, times_are_final=is_trusted):
+        pass
+
+    waiting = taken(store, 10)
+    assert [message.topic for message in waiting if not message.notice] == left
+    assert [json.loads(m.payload)["dropped"] for m in waiting if m.notice] == [[[1 + len(left), 2, "expired"]]]
+    store.close()
+
+
+def test_times_that_are_put_right_count_for_expiry(store: SqliteStore) -> None:
+    """What was queued in 1970 by the clock is as young as it is."""
+    store.begin_boot("boot", 0, now_ms=1_000)
+    store.commit(Commit(now_ms=1_000, drafts=[a_draft(0)]))
+    store.mend_times(50 * 365 * DAY_MS, now_ms=50 * 365 * DAY_MS + 2_000)
+
+    store.upkeep(now_ms=50 * 365 * DAY_MS + 2_000, times_are_final=True)
+
+    assert [message.sequence for message in taken(store, 10)] == [1]
+
+
+def test_messages_of_earlier_lanes_leave_with_their_ids(tmp_path: Path) -> None:
+    """They come first in the lanes of today, whose numbers begin at 1."""
+    path = tmp_path / "twin.db"
+    frozen = Path(__file__).parents[1] / "data" / "schemas" / "m007.sql"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(frozen.read_text(encoding="utf-8"))
+    store = SqliteStore(path, a_catalogue(entities=0), gateway="frozen", durability="full")
+    store.commit(Commit(now_ms=1, drafts=[a_draft(0, lane="alerts")]))
+
+    ids = [json.loads(message.payload)["id"] for message in taken(store, 10) if message.payload]
+
+    old = store.store_id
+    assert ids == [
+        *(f"frozen:{old}:urgent:{number}" for number in (1, 3)),
+        f"frozen:{old}:alerts:1",
+        *(f"frozen:{old}:rest:{number}" for number in (1, 2, 3)),
+    ]
+    assert [found for found in audit_of(path) if found.difference] == []
+    store.close()
+
+
+def test_an_empty_message_takes_no_number(store: SqliteStore) -> None:
+    """A receiver could not see it, and would take it for a gap."""
+    drafts = [
+        Draft(lane="alerts", topic="t", retain=True, body={"n": 1}),
+        Draft(lane="alerts", topic="t", retain=True, body=None),
+        Draft(lane="alerts", topic="e", retain=False, body={"n": 2}),
+    ]
+    store.commit(Commit(now_ms=1, drafts=drafts))
+
+    payloads = [message.payload for message in taken(store, 10)]
+
+    assert [json.loads(payload)["id"].rsplit(":")[-1] for payload in payloads if payload] == ["1", "2"]
+    assert payloads[1] == b""

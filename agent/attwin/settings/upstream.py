@@ -132,9 +132,7 @@ def check_lanes(lanes: LanesSettings, largest: int, where: str, reader: Reader) 
         if lane.budget < largest:
             reader.report_at(f"{where}.lanes.{name}.budget", f"less than the largest message, {largest} bytes")
         if name in ("alerts", "recommendations") and lane.overflow == "coalesce":
-            reader.report_at(
-                f"{where}.lanes.{name}.overflow", "would keep the newest event of all: drop-oldest or drop-newest"
-            )
+            reader.report_at(f"{where}.lanes.{name}.overflow", "would lose all events but the newest")
 
 
 def check_connect(connect: ConnectSettings, where: str, reader: Reader) -> None:

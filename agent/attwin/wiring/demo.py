@@ -30,7 +30,7 @@ _CONFIG = """\
 version: 1
 gateway: {{id: {gateway}, site: office, zone: Europe/Brussels}}
 broker: {{url: "mqtt://127.0.0.1:{port}"}}
-upstream: {{url: "mqtt://127.0.0.1:{port}", twin_every: 1s, health_every: 5s}}
+upstream: {{url: "mqtt://127.0.0.1:{port}", twin_every: 1s, twin_change: 0.01, health_every: 5s}}
 store: {{path: twin.db}}
 kinds:
   room:
