@@ -26,6 +26,7 @@ PURE_CORE_MAY_USE = {
     "dataclasses",
     "enum",
     "fnmatch",
+    "functools",
     "hashlib",
     "hmac",
     "itertools",

@@ -6,6 +6,7 @@ as its tail probability is small; the evidence is added, because they are strang
 Everything is relative to the series itself, so there is nothing to set, and neither unit nor offset matters.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -33,6 +34,8 @@ _LEAST_VALUES = 20
 """Before, nothing is strange; and so many values count for doubt about what is usual."""
 _MOST_EVIDENCE = 6.0
 """One number alone cannot say more: beyond, tails are not those of a normal distribution anyway."""
+_ENOUGH_SIGMAS, _TABLE_ROWS = 6.0, 6_001
+"""From here on the bound is reached; between the rows of a table the error is below a millionth."""
 _MOST_SPREADS = 20.0
 """What is further away than this teaches no more than that: one wild value must not make a series blind."""
 _MOST_COUNT = 2**31 - 10
@@ -182,7 +185,7 @@ class Anomalies:
         doubt = np.sqrt(counts / (counts + _LEAST_VALUES))
         with np.errstate(divide="ignore", invalid="ignore"):
             sigmas = np.where(spread > 0, (distances - mean) / spread * doubt, 0.0)
-        evidence = np.clip(tail_evidence(sigmas) - _HALF, 0.0, _MOST_EVIDENCE)
+        evidence = np.interp(sigmas, *_table())
         # what never varied and does now is as strange as can be
         evidence[(spread == 0) & (distances > mean)] = _MOST_EVIDENCE
         evidence[counts < _LEAST_VALUES] = 0.0
@@ -220,6 +223,13 @@ class Anomalies:
             return
         for name in _Columns.__slots__:
             setattr(self._c, name, grown(getattr(self._c, name), length))
+
+
+@functools.cache
+def _table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return standard deviations, and the evidence of each: bounded, and nothing for what is as usual."""
+    sigmas = np.linspace(0.0, _ENOUGH_SIGMAS, _TABLE_ROWS)
+    return sigmas, np.clip(tail_evidence(sigmas) - _HALF, 0.0, _MOST_EVIDENCE)
 
 
 def tail_evidence(sigmas: NDArray[np.float64]) -> NDArray[np.float64]:
