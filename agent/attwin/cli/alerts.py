@@ -173,12 +173,10 @@ def _line(event: dict[str, object], zone: tzinfo) -> str:
     """Return an event as people read it."""
     state = _coloured(f"{event['state']:8}")
     severity = _coloured(f"{event['severity']:9}")
-    what = printable(f"{event['entity']}  {event['rule']}  {event['subject']}")
+    number = f"{event['subject']} {event['value']:.4g} (level {event['threshold']:g})"
+    what = printable(f"{event['entity']}  {event['rule']}  {event.get('text') or number}")
     said = _said(event, zone)
-    return (
-        f"{time_text(event['time_ms'], zone)}  {state} {severity} {what} {event['value']:.4g} "
-        f"(level {event['threshold']:g}){'  ' + said if said else ''}"
-    )
+    return f"{time_text(event['time_ms'], zone)}  {state} {severity} {what}{'  ' + said if said else ''}"
 
 
 def _said(facts: dict[str, object], zone: tzinfo) -> str:

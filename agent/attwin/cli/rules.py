@@ -163,7 +163,7 @@ def _print_events(changes: Sequence[Change], zone: tzinfo, *, as_json: bool) -> 
         click.echo(
             printable(
                 f"{time_text(facts.time_ms, zone)}  {change.type:7} {facts.severity:9} {facts.entity}  {facts.rule}  "
-                f"{facts.subject} {facts.value:.4g} (level {facts.threshold:g}){muted}"
+                f"{facts.text or f'{facts.subject} {facts.value:.4g} (level {facts.threshold:g})'}{muted}"
             )
         )
     if not as_json:

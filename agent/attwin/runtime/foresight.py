@@ -286,7 +286,9 @@ class Foresight:
             for transition in self._rules.on_numbers(states, entities, end_ms, seconds):
                 place = int(grid.places[transition.entity])
                 text = self._warned(rule.name, transition, found, place, end_ms, level, upwards=rule.subject.upwards)
-                yield replace(transition, text=text)
+                # what ends a warning is that nothing is expected: no number
+                value = transition.value if transition.state else np.nan
+                yield replace(transition, text=text, value=value)
 
     def _warned(
         self, rule: str, transition: Transition, found: Ahead, place: int, end_ms: int, level: float, *, upwards: bool
