@@ -1,6 +1,8 @@
 """The upstream side: messages of the outbox out, the broker's answers in."""
 
 import json
+import select
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +12,8 @@ from attwin.core.answers import LOST
 from attwin.core.outgoing import OutgoingMessage
 from attwin.ports import Answer, Clock, Loss
 
+_LAST_WORDS_S = 0.5
+"""How long a broker has to hear why the gateway is away."""
 _MOST_PAYLOAD = 65_536
 _QOS = 1
 _MOST_IDS = 65_535
@@ -123,7 +127,20 @@ class MqttUpLink(MqttLink):
             self._client.hang_up()
         elif self._accepted:
             self._publish([(f"{self._base}/available", b"stopped")])
+            self._hear_the_last()
         super().close()
+
+    def _hear_the_last(self) -> None:
+        """Read what is answered, for a moment: a socket closed with answers unread takes along what was sent."""
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while self._in_flight and time.monotonic() < deadline:
+            descriptor = self.fileno()
+            if descriptor is None:
+                return
+            if select.select([descriptor], [], [], _LAST_WORDS_S / 10)[0]:
+                self.on_readable()
+            if self.wants_write():
+                self.on_writable()
 
     def _leave(self, word: bytes) -> None:
         """Say why the gateway is away, and close the connection."""
