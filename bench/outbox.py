@@ -360,6 +360,9 @@ def upstream_bytes(folder: Path, near: int, seconds: float) -> None:
             count += 1
         time.sleep(3)
         publisher.close()
+        if agent.process is None or agent.process.poll() is not None or agent.facts().get("upstream") != "up":
+            sys.exit(f"the agent or its upstream went away: {agent.facts()}")
+        agent.wait(lambda facts: facts.get("readings_stored") == count, "not all readings are stored")
         agent.stop()
         time.sleep(1)
         rows = arrived(folder / "arrived")

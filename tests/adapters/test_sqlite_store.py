@@ -20,7 +20,8 @@ from attwin.core.audit import UPSTREAM
 from attwin.core.catalogue import Catalogue
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
-from attwin.core.outgoing import Draft
+from attwin.core.lanes import LanePolicy, OutboxPolicy, Overflow
+from attwin.core.outgoing import LANES, Draft
 from attwin.core.types import Quality, Reason, Reject, RejectReason
 from attwin.ports import AlertChange, Commit, ScoreRow
 from attwin.wiring.auditing import audit_of
@@ -779,3 +780,38 @@ def test_an_empty_message_takes_no_number(store: SqliteStore) -> None:
 
     assert [json.loads(payload)["id"].rsplit(":")[-1] for payload in payloads if payload] == ["1", "2"]
     assert payloads[1] == b""
+
+
+def test_no_critical_alert_is_dropped_while_anything_lower_waits(tmp_path: Path) -> None:
+    """It uses the room of all lanes; then aggregates go, then other alerts, and the oldest of its kind last of all."""
+    policy = OutboxPolicy(
+        lanes={lane: LanePolicy(ttl_ms=0, budget_bytes=1_000, overflow=Overflow.DROP_OLDEST) for lane in LANES},
+        largest_bytes=1_000,
+    )
+    store = SqliteStore(tmp_path / "twin.db", a_catalogue(), gateway="g1", durability="full", outbox=policy)
+
+    def queue(lane: str, count: int, *, urgent: bool = False) -> None:
+        body = {"pad": "x" * 50}
+        draft = Draft(lane=lane, topic="t", retain=False, body=body, urgent=urgent)
+        store.commit(Commit(now_ms=1, drafts=[draft] * count))
+
+    def waiting() -> dict[str, int]:
+        rows = query(store, "select lane || rank, count(*) from outbox where rank < 2 group by lane, rank")
+        return {str(name): int(str(count)) for name, count in rows}
+
+    queue("aggregates", 9)
+    queue("alerts", 5)
+    queue("alerts", 20, urgent=True)
+    roomy = waiting()
+    queue("alerts", 30, urgent=True)
+    tight = waiting()
+    queue("alerts", 30, urgent=True)
+
+    assert roomy == {"aggregates0": 9, "alerts1": 20}
+    assert tight["alerts1"] == 50
+    assert tight["aggregates0"] < 9
+    assert list(waiting()) == ["alerts1"]
+    sizes = query(store, "select sum(length(topic) + length(payload)) from outbox where rank < 2")
+    assert int(str(sizes[0][0])) <= 5_000
+    assert [found for found in audit_of(store.path) if found.difference] == []
+    store.close()
