@@ -1,7 +1,7 @@
 """What the agent needs from the world."""
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -14,6 +14,7 @@ from attwin.core.clock_trust import Jump
 from attwin.core.outgoing import Draft, OutgoingMessage
 from attwin.core.reactions import Reaction
 from attwin.core.types import EmptyReason, ReadingBatch, Reject, RejectReason, joined
+from attwin.core.updates import Update, UpdateChange
 from attwin.core.warning import Warned
 
 CONNECTING = "connecting"
@@ -44,6 +45,10 @@ class Clock(Protocol):
 
     def monotonic_ms(self) -> int:
         """Return a clock that never jumps [ms]."""
+        ...
+
+    def monotonic_us(self) -> int:
+        """Return the same clock, finer [us]."""
         ...
 
     def check(self) -> Jump | None:
@@ -298,6 +303,14 @@ class UpLink(Link, Protocol):
         """Publish at QoS 0 what the outbox cannot hold, where the link is up."""
         ...
 
+    def take_requests(self) -> Messages:
+        """Return what was asked of the gateway since the last call."""
+        ...
+
+    def describe(self, info: Mapping[str, object]) -> None:
+        """Say anew what the gateway is, now and whenever the link comes up."""
+        ...
+
     def take_answers(self) -> list[Answer]:
         """Return what became of messages since the last call."""
         ...
@@ -480,6 +493,28 @@ Counts = Mapping[tuple[str, str, str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """What serves on a line, where it did not come from the configuration.
+
+    Attributes:
+        line: ``model/<kind>`` or ``config``.
+        sha256: The hash of the file that serves; empty for that of the configuration.
+        name, version: Of it.
+        previous: The hash of the file that served before; empty for that of the configuration.
+        over: The hash of the file of the configuration when this one took its place: another one there is newer.
+        since_ms: Since when, by the gateway's clock.
+    """
+
+    line: str
+    sha256: str
+    name: str
+    version: int
+    previous: str
+    over: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
     """What becomes durable together.
 
@@ -500,6 +535,9 @@ class Commit:
         reacted: What became of such.
         labels: What was said about entities.
         warned: Warnings whose end is known.
+        updates: Updates that went on.
+        slots: What serves from now on.
+        floors: Below which version nothing is taken from now on, by line.
         tells_salvage: Whether one of the alerts says that the store was damaged and what could be read was saved.
     """
 
@@ -519,6 +557,9 @@ class Commit:
     reacted: Sequence[Reacted] = ()
     labels: Sequence[Label] = ()
     warned: Sequence[Warned] = ()
+    updates: Sequence[UpdateChange] = ()
+    slots: Sequence[Slot] = ()
+    floors: Mapping[str, int] = field(default_factory=dict)
     tells_salvage: bool = False
 
 
@@ -658,6 +699,170 @@ class Store(Protocol):
             offset_ms: The true time less the time since the machine was booted.
             now_ms: The true time.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkDone:
+    """What another process has found.
+
+    Attributes:
+        what: ``check``, ``fetch`` or ``test``.
+        answer: What it said.
+        problem: Why it failed, empty where it did not.
+    """
+
+    what: str
+    answer: Mapping[str, object]
+    problem: str
+
+
+class UpdateWorks(Protocol):
+    """Does for updates what takes long, one thing at a time, and keeps their files, named by their hashes."""
+
+    def check(self, request: bytes, target: str, *, now_ms: int) -> None:
+        """Begin to check the metadata of a request at a time."""
+        ...
+
+    def fetch(self, address: str, sha256: str, size: int) -> None:
+        """Begin to fetch a file from a web server."""
+        ...
+
+    def test(self, sha256: str, line: str) -> None:
+        """Begin to test a file that is here."""
+        ...
+
+    def take_in(self, path: str) -> str:
+        """Keep a copy of a local file, and return its hash.
+
+        Raises:
+            UpdateRefusedError: It cannot be read, or kept.
+        """
+        ...
+
+    def size_of(self, sha256: str) -> int:
+        """Return the size of a file that is kept [bytes]."""
+        ...
+
+    def take_done(self) -> list[WorkDone]:
+        """Return what has ended since the last call."""
+        ...
+
+    def stop(self) -> None:
+        """Stop what is under way for the present update, and forget what is here of a file in part."""
+        ...
+
+    def root_version(self) -> int:
+        """Return the version of the trusted root, 0 where there is none yet."""
+        ...
+
+    def room(self, size: int) -> str:
+        """Return why there is no room for a file, empty where there is."""
+        ...
+
+    def had(self, sha256: str) -> int:
+        """Return how much of a file is here [bytes]."""
+        ...
+
+    def append(self, sha256: str, data: bytes) -> str:
+        """Write at the end of a file; return why that cannot be, empty where it was done."""
+        ...
+
+    def finish(self, sha256: str, size: int) -> str:
+        """Keep a file for good, durably; return why it cannot be kept, and is deleted; empty where it is kept."""
+        ...
+
+    def holds(self, sha256: str) -> bool:
+        """Return whether a file is kept, and whole."""
+        ...
+
+    def keep_only(self, hashes: Collection[str]) -> None:
+        """Delete all other files."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """How a model does on trial.
+
+    Attributes:
+        detail: What was measured.
+        reasons: Why it must not serve; empty while nothing speaks against it.
+        is_enough: Whether enough was measured to let it serve.
+        lacks: What more is needed, where that is not enough.
+    """
+
+    detail: Mapping[str, object]
+    reasons: Sequence[str] = ()
+    is_enough: bool = True
+    lacks: str = ""
+
+
+class Trial(Protocol):
+    """Tries a model beside the one that serves, and lets what is new serve."""
+
+    def begin(self, kind: str, sha256: str) -> None:
+        """Let a model score beside the active one.
+
+        Raises:
+            UpdateRefusedError: It cannot.
+        """
+        ...
+
+    def begin_before(self, kind: str, sha256: str) -> None:
+        """Let the model that served before score beside the new one, where it does not after a start."""
+        ...
+
+    def judge_shadow(self, *, is_over: bool) -> Judged:
+        """Return how it does; once its time is over also what would be too early to say before."""
+        ...
+
+    def judge_probation(self, kind: str) -> Judged:
+        """Return how the active model does."""
+        ...
+
+    def activate(self, line: str, sha256: str) -> None:
+        """Let a file serve that is kept; the one of the configuration where the hash is empty."""
+        ...
+
+    def revert(self, line: str, sha256: str) -> bool:
+        """Let the one serve again that did before; False where that needs ``activate``."""
+        ...
+
+    def stop(self) -> None:
+        """Forget the model that is tried."""
+        ...
+
+
+class UpdateStore(Protocol):
+    """What was kept of updates."""
+
+    def open_updates(self) -> list[Update]:
+        """Return those that have not ended, oldest first."""
+        ...
+
+    def update(self, transaction: str) -> Update | None:
+        """Return one, None where there is none."""
+        ...
+
+    def rolled_back(self, sha256: str) -> str:
+        """Return why a file was rolled back here, empty where it was not."""
+        ...
+
+    def committed(self, sha256: str) -> Update | None:
+        """Return the one that put a file to service, None where there is none."""
+        ...
+
+    def slots(self) -> Mapping[str, Slot]:
+        """Return what serves by line, where it did not come from the configuration."""
+        ...
+
+    def floors(self) -> Mapping[str, int]:
+        """Return below which version nothing is taken, by line."""
+        ...
+
+    def steady(self) -> None:
+        """Note that the agent runs well: starts are counted from here on."""
         ...
 
 

@@ -604,8 +604,7 @@ def test_a_twin_is_published_when_it_moves_and_not_too_often() -> None:
 def test_the_last_change_before_silence_is_published_too() -> None:
     """A change that came too soon after another is told when its time has come, although nothing follows it."""
     house = House()
-    house.twin.models.clear()
-    house.twin._grids.clear()
+    house.twin.scoring.clear()
     for value in (20.0, 21.0):
         house.reading(value, after_ms=int(value))
         house.step(COMMIT_MS)
@@ -620,8 +619,7 @@ def test_the_last_change_before_silence_is_published_too() -> None:
 def test_a_kind_without_a_model_is_published_by_its_readings() -> None:
     """A gateway without models tells the state of its twins too."""
     house = House()
-    house.twin.models.clear()
-    house.twin._grids.clear()
+    house.twin.scoring.clear()
     house.reading(20.0)
     house.step(COMMIT_MS)
     house.reading(21.0, after_ms=1)

@@ -48,6 +48,10 @@ class FakeClock:
         """Return the monotonic clock."""
         return self.ticks_ms
 
+    def monotonic_us(self) -> int:
+        """Return the same, finer."""
+        return 1000 * self.ticks_ms
+
     def pass_ms(self, duration_ms: int) -> None:
         """Let time pass on both clocks."""
         self.wall_ms += duration_ms
@@ -166,6 +170,8 @@ class FakeUplink(FakeLink):
         self.open: list[OutgoingMessage] = []
         self.told: list[tuple[str, bytes]] = []
         self.held: list[bool] = []
+        self.info: dict[str, object] = {}
+        self._asked = Messages()
         self._window = window
         self._largest = largest
         self._answers: list[Answer] = []
@@ -201,6 +207,19 @@ class FakeUplink(FakeLink):
     def tell(self, topic: str, payload: bytes) -> None:
         """Note what is told without the outbox."""
         self.told.append((topic, payload))
+
+    def ask(self, topic: str, payload: bytes, *, flags: int = 0x32) -> None:
+        """Let somebody ask for something."""
+        self._asked.add(topic.encode(), payload, length=len(payload), flags=flags, packet_id=1)
+
+    def take_requests(self) -> Messages:
+        """Return what was asked."""
+        taken, self._asked = self._asked, Messages()
+        return taken
+
+    def describe(self, info: Mapping[str, object]) -> None:
+        """Note what the gateway says of itself."""
+        self.info = dict(info)
 
     def take_answers(self) -> list[Answer]:
         """Return what was answered."""

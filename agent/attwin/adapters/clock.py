@@ -47,6 +47,10 @@ class SystemClock:
         """Return a clock that never jumps [ms]."""
         return time.monotonic_ns() // 1_000_000
 
+    def monotonic_us(self) -> int:
+        """Return the same clock, finer [us]."""
+        return time.monotonic_ns() // 1000
+
     def check(self) -> Jump | None:
         """Find out whether the wall clock has jumped. Call a few times a second."""
         return self._trust.observe(_wall_ms(), _steady_ms(), synchronised=self._is_synchronised())

@@ -3,14 +3,14 @@
 import json
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from attwin.adapters.mqtt_client import ReadAheadClient
 from attwin.adapters.mqtt_link import BrokerAddress, MqttLink
 from attwin.core.answers import LOST
 from attwin.core.outgoing import OutgoingMessage
-from attwin.ports import Answer, Clock, Loss
+from attwin.ports import Answer, Clock, Loss, Messages
 
 _LAST_WORDS_S = 0.5
 """How long a broker has to hear why the gateway is away."""
@@ -19,6 +19,8 @@ _QOS = 1
 _MOST_IDS = 65_535
 _FRAME_BYTES = 16
 """More than the header, the two lengths, the packet id and the properties of a PUBLISH take."""
+REQUESTS = ("request/+", "update/block/+/+")
+"""What the gateway can be asked, and the blocks that it asks for itself, below its base."""
 HELD = "asleep until the next connection is due"
 
 
@@ -56,6 +58,7 @@ class MqttUpLink(MqttLink):
         """Say that the gateway is there, and what it is."""
         del session_present
         self._publish([(f"{self._base}/available", b"online"), (f"{self._base}/info", json.dumps(self._info).encode())])
+        self._client.subscribe([(f"{self._base}/{name}", _QOS) for name in REQUESTS])
 
     def on_ended(self, code: int) -> None:
         """Remember why the broker ends the connection."""
@@ -73,6 +76,8 @@ class MqttUpLink(MqttLink):
             self._losses.append(Loss(len(lost), self._ended_by))
             self._fruitless = True
         self._in_flight, self._ended_by = {}, LOST
+        # their packet ids mean nothing on the next connection; who asked asks again
+        self._client.messages = Messages()
 
     def free_places(self) -> int:
         """Return how many more messages may be in flight; 0 while the link is down."""
@@ -99,6 +104,20 @@ class MqttUpLink(MqttLink):
         """Publish at QoS 0 what the outbox cannot hold, where the link is up."""
         if self._accepted:
             self._guarded(lambda: self._client.publish(topic, payload, qos=0))
+
+    def take_requests(self) -> Messages:
+        """Return what was asked of the gateway since the last call. Who asks repeats it until it is answered."""
+        taken, self._client.messages = self._client.messages, Messages()
+        packet_ids = [packet_id for packet_id in taken.packet_ids if packet_id]
+        if packet_ids and self._accepted:
+            self._guarded(lambda: self._client.send_acknowledgements(packet_ids))
+        return taken
+
+    def describe(self, info: Mapping[str, object]) -> None:
+        """Say anew what the gateway is, now and whenever the link comes up."""
+        self._info = dict(info)
+        if self._accepted:
+            self._publish([(f"{self._base}/info", json.dumps(self._info).encode())])
 
     def take_answers(self) -> list[Answer]:
         """Return what became of messages since the last call."""

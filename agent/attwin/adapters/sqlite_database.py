@@ -29,7 +29,7 @@ from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 _KNOWN_MIGRATIONS = (
     *("m001_first_tables", "m002_upkeep", "m003_merged_position", "m004_state_checksums"),
     *("m005_rejects_know_what_was_taken", "m006_state_reasons"),
-    *("m007_drift", "m008_alert_life", "m009_site", "m010_lanes"),
+    *("m007_drift", "m008_alert_life", "m009_site", "m010_lanes", "m011_updates"),
 )
 _FIRST_MIGRATION = _KNOWN_MIGRATIONS[0]
 _PRAGMAS = """

@@ -247,6 +247,28 @@ alter table parked add column parked_ms integer not null default 0;
 delete from audit where source = 'upstream' and name = 'parked';
 """
 
+_M011 = """
+create table updates (
+    transaction_id text primary key, target text not null, line text not null, name text not null,
+    version integer not null, sha256 text not null, size integer not null, state text not null,
+    since_ms integer not null, starts integer not null, reason text not null, detail text not null,
+    source text not null, request blob not null
+) strict;
+create index updates_by_hash on updates (sha256);
+
+create table update_events (
+    id integer primary key, transaction_id text not null, time_ms integer not null, line text not null,
+    body text not null
+) strict;
+
+create table slots (
+    line text primary key, sha256 text not null, name text not null, version integer not null,
+    previous text not null, over text not null, since_ms integer not null
+) strict, without rowid;
+
+create table floors (line text primary key, version integer not null) strict, without rowid;
+"""
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -307,6 +329,12 @@ def m010_lanes(db: Database) -> None:
     """Give the outbox its lanes, and keep how far each may have been sent."""
     _run(db, _M010)
     adopt_old_lanes(db.conn)
+
+
+@MIGRATIONS()
+def m011_updates(db: Database) -> None:
+    """Keep what is pushed, what became of it, what serves, and below which version nothing is taken."""
+    _run(db, _M011)
 
 
 def _run(db: Database, script: str) -> None:

@@ -21,6 +21,7 @@ from attwin.core.journal import decode
 _SMALL = (
     *("meta", "entities", "series", "state", "attention", "alerts", "alert_events", "lanes", "outbox", "parked"),
     *("rejects", "models", "boots", "audit", "drift", "reactions", "labels", "forecasts", "warnings"),
+    *("floors", "slots", "updates", "update_events"),
 )
 """Tables that are checked at each start; what matters most stands where it is saved first."""
 _LARGE = ("journal", "scores", "rollups")

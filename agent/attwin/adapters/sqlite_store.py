@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from attwin.adapters import sqlite_alerts, sqlite_site
+from attwin.adapters import sqlite_alerts, sqlite_site, sqlite_updates
 from attwin.adapters.arrays import pack_planes, unpack_planes
 from attwin.adapters.sqlite_checksums import judgement, row_checksum
 from attwin.adapters.sqlite_database import as_store_error, open_writer
@@ -31,7 +31,8 @@ from attwin.core.journal import Segment, decode, encode, shifted
 from attwin.core.lanes import DEFAULT_OUTBOX, OutboxPolicy
 from attwin.core.outgoing import LANES, OutgoingMessage, base_topic
 from attwin.core.types import QUALITY_WORDS, doubt_words
-from attwin.ports import Commit, Counts, Doing, DriftDay, ForecastRow, KeptReject, ScoreRow
+from attwin.core.updates import Update
+from attwin.ports import Commit, Counts, Doing, DriftDay, ForecastRow, KeptReject, ScoreRow, Slot
 
 _REFILL_MS = 3_600_000
 _JUDGED = "drift_judged "
@@ -200,6 +201,35 @@ class SqliteStore:
         """Return the oldest of what is to be done for a reaction that has a higher number; None where there is none."""
         return sqlite_site.next_reaction(self._connection, name, after)
 
+    def open_updates(self) -> list[Update]:
+        """Return the updates that have not ended, oldest first."""
+        return sqlite_updates.load_open(self._connection)
+
+    def update(self, transaction: str) -> Update | None:
+        """Return an update by its transaction, None where there is none."""
+        return sqlite_updates.load_update(self._connection, transaction)
+
+    def rolled_back(self, sha256: str) -> str:
+        """Return why a file was rolled back here, empty where it was not."""
+        return sqlite_updates.load_rolled_back(self._connection, sha256)
+
+    def committed(self, sha256: str) -> Update | None:
+        """Return the update that put a file to service, None where there is none."""
+        return sqlite_updates.load_committing(self._connection, sha256)
+
+    def slots(self) -> dict[str, Slot]:
+        """Return what serves by line, where it did not come from the configuration."""
+        return sqlite_updates.load_slots(self._connection)
+
+    def floors(self) -> dict[str, int]:
+        """Return below which version nothing is taken, by line."""
+        return sqlite_updates.load_floors(self._connection)
+
+    def steady(self) -> None:
+        """Note that the agent runs well: starts are counted from here on."""
+        with self._transaction():
+            self._connection.execute("update updates set starts = 0 where starts > 0")
+
     def drift_judged(self) -> dict[tuple[str, str], int]:
         """Return which day of (kind, model) was judged last."""
         rows = self._connection.execute("select name, value from meta where name glob ?", (f"{_JUDGED}*",)).fetchall()
@@ -224,6 +254,7 @@ class SqliteStore:
             held = self._rejects.write(commit.rejects, commit.replayed, self._boot)
             sqlite_alerts.save(self._connection, commit.alerts)
             sqlite_site.save(self._connection, commit)
+            sqlite_updates.save(self._connection, commit.updates, commit.slots, commit.floors)
             self._save_scores(commit.scores)
             self._save_drift(commit.drift)
             self._connection.executemany(
@@ -390,17 +421,29 @@ class SqliteStore:
         row = self._connection.execute("select value from meta where name = ?", (name,)).fetchone()
         return str(row[0]) if row else ""
 
-    def recent_position(self, now_ms: int) -> int:
-        """Return the journal position an hour ago, from where windows are refilled when there is no snapshot."""
+    def recent_position(self, now_ms: int, back_ms: int = _REFILL_MS) -> int:
+        """Return the journal position an hour ago, from where windows are refilled when there is no snapshot.
+
+        Args:
+            now_ms: The gateway's clock.
+            back_ms: Another time than an hour.
+        """
         row = self._connection.execute(
             "select max(journal.id) from journal left join boots on boot = boots.id "
             "where created_ms + coalesce(shift_ms, 0) < ?",
-            (now_ms - _REFILL_MS,),
+            (now_ms - back_ms,),
         ).fetchone()
         return int(row[0] or 0)
 
     def segments_after(self, position: int) -> Iterator[Segment]:
-        """Yield the journal's segments after a position, oldest first; a damaged one is left out and said.
+        """Yield the journal's segments after a position, as ``journal_after`` does."""
+        for _, segment in self.journal_after(position):
+            yield segment
+
+    def journal_after(self, position: int) -> Iterator[tuple[int, Segment]]:
+        """Yield the journal's segments after a position with their own, oldest first.
+
+        A damaged one is left out and said.
 
         Raises:
             StoreDamagedError: The journal cannot be read to its end.
@@ -417,7 +460,7 @@ class SqliteStore:
                     log.error("journal=%d readings=%d lost=replay problem=%r", number, readings, str(error))
                     continue
                 # a sorted segment is put back into the order of time
-                yield segment.rows(np.argsort(segment.time_ms, kind="stable")) if merged else segment
+                yield number, segment.rows(np.argsort(segment.time_ms, kind="stable")) if merged else segment
         except sqlite3.Error as error:
             raise as_store_error(error, self.path) from error
 

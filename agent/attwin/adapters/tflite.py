@@ -28,6 +28,8 @@ _PROBE_MODEL = Path(__file__).parent.parent / "data" / "probe.tflite"
 _PROBE_ROWS = np.array([[-128, -128], [0, 0], [127, 127], [-128, 127]], np.int8)
 _PROBE_ANSWER = np.array([[35], [10], [116], [-120]], np.int8)
 _PROBE_TOLERANCE = 1
+_FAR_OUT = 0.05
+"""Rounding takes an output no farther out of [0, 1]."""
 
 
 class InterpreterEngine:
@@ -89,8 +91,17 @@ class TfliteScorer:
         return self._engine.input.quantisation, self._engine.output.quantisation
 
     def score(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return one score in [0, 1] for each row of standardised inputs."""
-        return np.clip(self.outputs(inputs), 0.0, 1.0)
+        """Return one score in [0, 1] for each row of standardised inputs; NaN where a model says something far from it.
+
+        Raises:
+            ScorerError: The runtime fails.
+        """
+        try:
+            made = self.outputs(inputs)
+        except (RuntimeError, ValueError) as error:
+            raise ScorerError(f"{self.runtime} fails: {str(error).splitlines()[0]}") from error
+        made[(made < -_FAR_OUT) | (made > 1 + _FAR_OUT)] = np.nan
+        return np.clip(made, 0.0, 1.0)
 
     def outputs(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what the model makes of each row, which is outside of [0, 1] where it was not made to score."""

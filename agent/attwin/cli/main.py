@@ -35,6 +35,9 @@ _COMMANDS = {
     "upstream": "Receive what gateways send, and check that nothing is missing.",
 }
 
+_OWN_PROCESSES = {"update"}
+"""What the agent starts itself."""
+
 
 class LazyGroup(click.Group):
     """A group whose commands live in modules of their names."""
@@ -47,7 +50,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, its module loaded."""
         del ctx
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _COMMANDS.keys() | _OWN_PROCESSES:
             return None
         command: click.Command = importlib.import_module(f"attwin.cli.{cmd_name}").command
         return command

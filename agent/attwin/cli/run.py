@@ -13,7 +13,6 @@ import click
 from attwin.cli.options import config_option
 from attwin.core.errors import BundleError, SettingsError, StoreDamagedError, StoreStalledError
 from attwin.settings.load import load_settings
-from attwin.settings.model import Settings
 
 if TYPE_CHECKING:
     from attwin.wiring.daemon import Daemon
@@ -38,36 +37,44 @@ class _LogFormat(logging.Formatter):
 @click.command("run")
 @config_option
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="How much to log.")
-def command(config: Path, log_level: str) -> None:
+@click.option("--safe", is_flag=True, help="Only store and forward, without models, rules, reactions and updates.")
+def command(config: Path, log_level: str, *, safe: bool) -> None:
     """Run the agent until SIGTERM or Ctrl-C."""
-    settings = load_settings(config)
+    # a wrong file is told before anything heavy is loaded
+    load_settings(config)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LogFormat())
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
     from attwin.wiring.daemon import Daemon  # noqa: PLC0415 -- heavy, and not needed for a wrong configuration
+    from attwin.wiring.layers import Configured, configured  # noqa: PLC0415 -- the same
+    from attwin.wiring.slots import note_start  # noqa: PLC0415 -- the same
 
-    def build(settings: Settings) -> Daemon:
-        return _patiently(lambda: Daemon(settings, lambda: load_settings(config)))
+    def build(configuration: Configured) -> Daemon:
+        note_start(configuration.settings)
+        return _patiently(lambda: Daemon(configuration, lambda: configured(config), is_safe=safe))
 
+    configuration = configured(config)
     try:
-        daemon = build(settings)
+        daemon = build(configuration)
     except BundleError as error:
         # the model that the configuration names will not do, and trying again does not make it better
         raise SettingsError([f"{config.name}: {error}"]) from error
-    log.info("state=started gateway=%s store=%s", settings.gateway.id, settings.store.path)
+    settings = configuration.settings
+    log.info("state=started gateway=%s store=%s%s", settings.gateway.id, settings.store.path, " safe" if safe else "")
     while True:
         daemon.run()
-        if daemon.next_settings is None:
+        if daemon.next_configuration is None:
             log.info("state=stopped")
             return
         log.info("reload=begun; the agent goes on with the new configuration in a moment")
         try:
-            daemon = build(daemon.next_settings)
-            settings = daemon.settings
+            daemon = build(daemon.next_configuration)
+            configuration = daemon.configuration
             log.info("reload=done")
         except (BundleError, SettingsError) as error:
             log.error("reload=refused problem=%r; the configuration before it goes on", str(error))
-            daemon = build(settings)
+            daemon = build(configuration)
+            daemon.note_refused([str(error)])
 
 
 def _patiently(build: "Callable[[], Daemon]") -> "Daemon":

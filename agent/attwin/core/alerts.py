@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-DRIFT, STORE_DAMAGED = "drift", "store-damaged"
-"""The rules of the agent's own alerts: a kind has drifted from its training; the database was set aside."""
-OWN_RULES = (DRIFT, STORE_DAMAGED)
+DRIFT, STORE_DAMAGED, UPDATE_REVERTED = "drift", "store-damaged", "update-reverted"
+CONFIG_REFUSED = "config-refused"
+"""The rules of the agent's own alerts: a kind has drifted from its training; the database was set aside; a model or a
+configuration that was pushed has been taken back; a configuration that was to be taken anew cannot be used."""
+OWN_RULES = (DRIFT, STORE_DAMAGED, UPDATE_REVERTED, CONFIG_REFUSED)
 
 ACTIVE, CLEARED = "active", "cleared"
 QUIET, SNOOZED, SUPPRESSED = "quiet", "snoozed", "suppressed"

@@ -90,6 +90,7 @@ class Catalogue:
         series_metric: The metric's index, in the entity's kind, of every series. Shape (S,).
         metrics: The metrics of all kinds, one after the other.
         series_number: The place in ``metrics`` of every series. Shape (S,).
+        series_place: The place of every series among those of its kind. Shape (S,).
     """
 
     def __init__(self, kinds: Sequence[Kind], *, most_entities: int) -> None:
@@ -107,6 +108,8 @@ class Catalogue:
         self.series_metric = np.zeros(_FIRST_CAPACITY, np.int16)
         self.metrics = tuple(metric for kind in self.kinds for metric in kind.metrics)
         self.series_number = np.zeros(_FIRST_CAPACITY, np.int16)
+        self.series_place = np.zeros(_FIRST_CAPACITY, np.int32)
+        self._count_of = [0] * len(self.kinds)
         self._index: dict[str, int] = {}
         self._free: dict[int, list[int]] = {kind: [] for kind in range(len(self.kinds))}
 
@@ -174,7 +177,7 @@ class Catalogue:
         self.entity_ids.append("")
         for name in ("entity_key", "entity_kind", "first_series"):
             setattr(self, name, grown(getattr(self, name), entity + 1))
-        for name in ("series_key", "series_entity", "series_metric", "series_number"):
+        for name in ("series_key", "series_entity", "series_metric", "series_number", "series_place"):
             setattr(self, name, grown(getattr(self, name), self.series_count))
         self.entity_kind[entity] = kind
         self.first_series[entity] = first
@@ -182,6 +185,8 @@ class Catalogue:
         self.series_entity[own] = entity
         self.series_metric[own] = np.arange(len(metrics))
         self.series_number[own] = sum(len(k.metrics) for k in self.kinds[:kind]) + np.arange(len(metrics))
+        self.series_place[own] = self._count_of[kind] + np.arange(len(metrics))
+        self._count_of[kind] += len(metrics)
         return entity
 
     def kind_of(self, entity: int) -> Kind:

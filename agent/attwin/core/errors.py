@@ -39,6 +39,10 @@ class BundleMismatchError(BundleError):
     """A file of the bundle, or what it computes, differs from what its manifest says."""
 
 
+class UpdateRefusedError(AttwinError):
+    """A pushed model or configuration cannot be trusted or used here. What serves goes on serving."""
+
+
 class ScorerError(AttwinError):
     """No runtime on this machine can run the model."""
 

@@ -16,13 +16,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from attwin.core.alerts import AlertFacts
+from attwin.core.alerts import UPDATE_REVERTED, AlertFacts
 from attwin.core.audit import MESSAGES_REPLAYED
 from attwin.core.columns import NEVER_MS
 from attwin.core.errors import StoreDamagedError, StoreError, StoreStalledError
 from attwin.core.outgoing import alert_drafts, health_draft, twin_draft
 from attwin.core.rules import Basis
 from attwin.core.types import DOUBTS, RejectReason, SuppressReason, gravest_doubts
+from attwin.core.updates import UpdateState
 from attwin.ports import (
     AlertChange,
     AlertLog,
@@ -51,7 +52,9 @@ from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.reactions import Reactions
 from attwin.runtime.receipts import Receipts
 from attwin.runtime.round import Round
+from attwin.runtime.trial import ModelTrial
 from attwin.runtime.twin import Scores, Taken, Twin
+from attwin.runtime.updates import Stepped, Updates
 
 _IDLE_MS = 500
 _SNAPSHOT_MS = 60_000
@@ -61,6 +64,10 @@ _UPKEEP_EVERY_MS = 1_000
 _SLICE_MS = 20
 """How long a round may wait for what is done beside it."""
 _STOP_MS = 1_000
+_TRIAL_MS = 10
+"""How long the loop waits for messages while a model on trial has something to read."""
+_STEADY_MS = 60_000
+"""After this time a start has gone well."""
 _HEALTH_DAYS = 3
 """Of how many days the drift is told upstream."""
 _RETAIN = 0x01
@@ -95,6 +102,9 @@ class Agent:
         drift: DriftWatch,
         reactions: Reactions,
         foresight: Foresight,
+        updates: Updates | None = None,
+        trial: ModelTrial | None = None,
+        is_safe: bool = False,
     ) -> None:
         self.twin = twin
         self.drift = drift
@@ -111,6 +121,11 @@ class Agent:
         self._refill = refill
         self._reactions = reactions
         self.foresight = foresight
+        self.updates = updates
+        self._trial = trial
+        self._is_safe = is_safe
+        self._is_steady = False
+        self._uplink_was_up = False
         self._foresight_from_ms = now + _FORESIGHT_MS
         self._ingest = ingest
         self._publisher = publisher
@@ -141,6 +156,9 @@ class Agent:
         self._lasting = lasting
         self._has_heard = False
         self._ticked_ms = now
+        if self.updates and not self._is_steady and now - self._started_ms > _STEADY_MS:
+            self._is_steady = True
+            self.updates.steady()
         self._next_tick_ms = self._next_health_ms = self._care_from_ms = self._upkeep_from_ms = now
         self._next_snapshot_ms = now + _SNAPSHOT_MS
         twin.staleness.expect(np.flatnonzero(twin.time_ms[: twin.catalogue.series_count] != NEVER_MS), 0)
@@ -201,6 +219,8 @@ class Agent:
         commit_ms = self._committer.due_ms(self._gather.read_from_ms)
         if commit_ms is not None:
             until.append(commit_ms)
+        if self._trial and self._trial.is_behind:
+            until.append(now + _TRIAL_MS)
         return max(0, min(until) - now)
 
     def _step(self) -> None:
@@ -210,6 +230,7 @@ class Agent:
             self._process()
         self._committer.deliver()
         self._react()
+        self._update()
         if now >= self._next_tick_ms:
             self._tick(now)
         commit_ms = self._committer.due_ms(self._gather.read_from_ms)
@@ -224,6 +245,44 @@ class Agent:
         reacted = self._reactions.step()
         self._round.reacted += reacted
         self._round.counts.update(self._reactions.counts((), reacted))
+
+    def _update(self) -> None:
+        """Go on with what is pushed; each of its steps is durable before anything follows from it."""
+        updates = self.updates
+        if updates is None:
+            return
+        is_up = bool(self.uplink and self.uplink.is_up())
+        if self.uplink:
+            updates.hear(self.uplink.take_requests())
+        if self._uplink_was_up and not is_up:
+            updates.cut()
+        self._uplink_was_up = is_up
+        if self._trial and not self._committer.stalled:
+            self._trial.step()
+        stepped = updates.step(uplink_up=is_up)
+        if not stepped.is_empty():
+            self._keep_steps(stepped)
+        if updates.waits and self._committer.flush():
+            updates.settle()
+
+    def _keep_steps(self, stepped: Stepped) -> None:
+        """Keep the steps of an update for the commit, and say so where it has served."""
+        current, now_ms = self._round, self.clock.now_ms()
+        current.updates += stepped.changes
+        current.slots += stepped.slots
+        current.floors |= stepped.floors
+        current.drafts += stepped.drafts
+        for update in stepped.ended:
+            about = update.kind or update.line
+            active = self.book.active.get((UPDATE_REVERTED, about))
+            if active and update.state is UpdateState.COMMITTED:
+                self.announce([self.book.end(active, now_ms=now_ms)])
+            elif not active and update.state is UpdateState.ROLLED_BACK:
+                version = float(update.version)
+                self.announce(
+                    [self.book.raise_own(UPDATE_REVERTED, about, update.reason, value=version, now_ms=now_ms)]
+                )
+        self._committer.flush()
 
     @property
     def _round(self) -> Round:
@@ -344,6 +403,8 @@ class Agent:
             current.scores += self.twin.note_scores(made)
             self.drift.add(made)
         self._event_clock.note(self.twin.newest_ms, self.clock.monotonic_ms())
+        if self._trial:
+            self._trial.take(taken)
         transitions = [*taken.transitions, *self.foresight.take(taken.stored, taken.scores)]
         current.warned += self.foresight.graded
         self.foresight.graded.clear()
@@ -389,6 +450,9 @@ class Agent:
         if not self.sensors.is_up():
             self.twin.staleness.excuse(now - self._ticked_ms)
         self._ticked_ms = now
+        if self.updates and not self._is_steady and now - self._started_ms > _STEADY_MS:
+            self._is_steady = True
+            self.updates.steady()
         self._next_tick_ms = now + _IDLE_MS
         self._check_clock()
         self._judge_drift()
@@ -494,6 +558,8 @@ class Agent:
         self.drift.forget_after(self.clock.now_ms())
         self._refill(list(self.book.active.values()))
         self.foresight.reset()
+        if self._trial:
+            self._trial.restart()
         self._event_clock.note(self.twin.newest_ms, self.clock.monotonic_ms())
         self.book.mend(self._event_clock.at(self.clock.monotonic_ms(), self.clock.now_ms()))
         self._snapshot()
@@ -519,6 +585,7 @@ class Agent:
             **({"outbox_paused": paused} if self.delivery and (paused := self.delivery.pauses()) else {}),
             "broker": "up" if self.sensors.is_up() else self.sensors.problem(),
             "upstream": "none" if not self.uplink else "up" if self.uplink.is_up() else self.uplink.problem(),
+            "scores_unusable": sum(scoring.unusable for scoring in self.twin.scoring.values()),
             "drift": self.drift.report(_HEALTH_DAYS),
             **{f"{name}_total": count for name, count in sums.items()},
         }
@@ -541,6 +608,8 @@ class Agent:
             self.store.forget_entity(int(catalogue.entity_key[entity]), now_ms=self.clock.now_ms())
             self._ingest.routes.forget(entity)
             self.foresight.forget(entity, name)
+            if self._trial:
+                self._trial.forget(entity)
             self.twin.forget(entity)
             self._publisher.forget(entity)
             if self._aggregates:
@@ -548,8 +617,8 @@ class Agent:
             log.info("entity=%s state=forgotten", name)
 
     def _snapshot(self) -> None:
-        # while the disk refuses it would hold what the journal does not
-        if self._committer.flush():
+        # while the disk refuses it would hold what the journal does not; a safe start knows little that is derived
+        if self._committer.flush() and not self._is_safe:
             self.store.save_snapshot(
                 self.twin.dump() | self.drift.dump(),
                 now_ms=self.clock.now_ms(),
@@ -578,6 +647,9 @@ class Agent:
             waiting = sum(len(packet_ids) for _, packet_ids in self._round.unacknowledged)
             lost = self._round.messages - waiting
             log.error("messages=%d stay with the broker, lost=%d: %s", waiting, lost, self._committer.stalled)
+        if self.updates:
+            with contextlib.suppress(StoreStalledError):
+                self.updates.steady()
         deadline = self.clock.monotonic_ms() + _STOP_MS
         links = [link for link in (self.sensors, self.uplink) if link]
         while any(link.wants_write() for link in links) and self.clock.monotonic_ms() < deadline:

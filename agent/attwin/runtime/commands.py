@@ -7,14 +7,17 @@ import msgspec
 
 from attwin.core.alerts import MOST_SNOOZE_MS
 from attwin.core.durations import format_duration
-from attwin.core.errors import AlertGoneError, StoreStalledError
+from attwin.core.errors import AlertGoneError, StoreStalledError, UpdateRefusedError
 from attwin.core.outgoing import LANES
+from attwin.core.updates import UpdateChange, answer_body
 from attwin.ports import AlertChange, Label
 from attwin.runtime.agent import Agent
 from attwin.runtime.publish import twin_body
 
 MOST_REPLAYED = 100
 """How many rejects are asked for at once, so that they are read in one go."""
+
+_SAFE = "the agent runs with --safe, without models"
 
 MOST_CHANGED = 50
 """How many messages of the outbox are changed at once: each is a transaction of its own, which the loop waits for."""
@@ -48,6 +51,10 @@ class Commands:
             "park_outgoing": self._park_outgoing,
             "retry_outgoing": self._retry_outgoing,
             "reload": self._take_anew,
+            "updates": self._updates,
+            "model_install": self._install,
+            "model_promote": self._promote,
+            "model_rollback": self._roll_back,
         }
 
     def answer(self, request: dict[str, object]) -> dict[str, object]:
@@ -158,6 +165,34 @@ class Commands:
     def _take_anew(self, _request: dict[str, object]) -> dict[str, object]:
         problems = self._reload()
         return {"error": "\n".join(problems)} if problems else {"reloading": True}
+
+    def _updates(self, _request: dict[str, object]) -> dict[str, object]:
+        updates = self._agent.updates
+        if updates is None:
+            return {"error": _SAFE}
+        current = updates.current
+        under_way = answer_body(UpdateChange(before=str(current.state), after=current)) if current else None
+        return {**updates.info(), "current": under_way}
+
+    def _install(self, request: dict[str, object]) -> dict[str, object]:
+        updates = self._agent.updates
+        if updates is None:
+            return {"error": _SAFE}
+        try:
+            return {"transaction": updates.install(str(request.get("kind")), str(request.get("path")))}
+        except UpdateRefusedError as error:
+            return {"error": str(error)}
+
+    def _promote(self, _request: dict[str, object]) -> dict[str, object]:
+        updates = self._agent.updates
+        problem = updates.promote() if updates else _SAFE
+        return {"error": problem} if problem else {"promoted": True}
+
+    def _roll_back(self, request: dict[str, object]) -> dict[str, object]:
+        updates = self._agent.updates
+        reason = str(request.get("reason") or "asked on the gateway")
+        problem = updates.roll_back(str(request.get("line")), reason) if updates else _SAFE
+        return {"error": problem} if problem else {"rolled_back": True}
 
     def _body(self, entity: int) -> dict[str, object]:
         twin = self._agent.twin

@@ -124,6 +124,12 @@ class DriftWatch:
         """Watch kinds, by their index; those that are left out are not watched."""
         self._days = {index: _Days(kind) for index, kind in kinds.items()}
 
+    def replace(self, kind: int, watched: DriftKind | None) -> None:
+        """Watch a kind by another model from now on, or not at all."""
+        self._days.pop(kind, None)
+        if watched:
+            self._days[kind] = _Days(watched)
+
     def add(self, made: Scores) -> None:
         """Take scores; what they are counted by is ``Scores.raw``."""
         days = self._days.get(made.kind)

@@ -4,8 +4,9 @@ from collections import Counter
 
 from attwin.core.outgoing import Draft, OutgoingMessage
 from attwin.core.types import ReadingBatch, Reject, joined
+from attwin.core.updates import UpdateChange
 from attwin.core.warning import Warned
-from attwin.ports import AlertChange, Commit, DriftDay, Label, Reacted, ReactionDraft, ScoreRow
+from attwin.ports import AlertChange, Commit, DriftDay, Label, Reacted, ReactionDraft, ScoreRow, Slot
 from attwin.runtime.deliver import Settled
 
 
@@ -36,12 +37,15 @@ class Round:
         self.reacted: list[Reacted] = []
         self.labels: list[Label] = []
         self.warned: list[Warned] = []
+        self.updates: list[UpdateChange] = []
+        self.slots: list[Slot] = []
+        self.floors: dict[str, int] = {}
         self.messages = 0
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to make durable."""
         held = (self.counts, self.alerts, self.scores, self.drafts, self.drift, self.delivered, self.parked)
-        return not any((*held, self.reacted, self.labels, self.warned))
+        return not any((*held, self.reacted, self.labels, self.warned, self.updates, self.slots, self.floors))
 
     def settle(self, settled: Settled) -> None:
         """Take what upstream has answered."""
@@ -66,5 +70,8 @@ class Round:
             reacted=self.reacted,
             labels=self.labels,
             warned=self.warned,
+            updates=self.updates,
+            slots=self.slots,
+            floors=self.floors,
             now_ms=now_ms,
         )

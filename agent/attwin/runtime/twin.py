@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from attwin.core.alerts import AlertFacts
 from attwin.core.baseline import Baselines
-from attwin.core.catalogue import Catalogue
+from attwin.core.catalogue import Catalogue, Kind
 from attwin.core.clean import ClockView, History, Ranges, Recent, judge
 from attwin.core.clock_features import ClockFeatures
 from attwin.core.columns import NEVER_MS, grown, newest_before
+from attwin.core.errors import ScorerError
 from attwin.core.features import compute, parts_of, relative
 from attwin.core.grid import Grid, Wave
 from attwin.core.groups import Groups
@@ -66,7 +67,7 @@ class KindModel:
         return self._population is not None
 
     def features(
-        self, windows: Windows, baselines: Baselines, first_series: NDArray[np.int32], at_ms: NDArray[np.int64]
+        self, windows: Windows, baselines: Baselines, first: NDArray[np.int32], at_ms: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the features of entities, each at its own time, before and after baselines. Shape (R, F + C) each.
 
@@ -75,10 +76,10 @@ class KindModel:
         Args:
             windows: What was measured up to these times.
             baselines: What was usual before.
-            first_series: The first series of each entity. Shape (R,).
+            first: The place of the first series of each entity among those of the kind. Shape (R,).
             at_ms: When the tick of each entity began; its score is made at its end. Shape (R,).
         """
-        series = first_series[:, None] + self._metrics
+        series = first[:, None] + self._metrics
         exact = compute(windows, self._features, self.manifest.windows_ms, series, at_ms)
         clock = [self._clock.at(at_ms + self.manifest.step_ms)] if self._clock else []
         raw = _joined(exact, clock)
@@ -99,8 +100,8 @@ class KindModel:
 
         Args:
             baselines: What was usual before.
-            series: Shape (N,).
-            metric: The place of each in the kind. Shape (N,).
+            series: The place of each among those of the kind. Shape (N,).
+            metric: The place of each in the kind's metrics. Shape (N,).
             at_ms: When its tick began. Shape (N,).
             value: Shape (N,).
         """
@@ -110,9 +111,15 @@ class KindModel:
             baselines.observe(series[own], at_ms[own], value[own], place[own], self._population)
 
     def score(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return the scores, shape (R,), and which metrics of ``manifest.masks`` were missing, shape (R, M)."""
+        """Return the scores, shape (R,), and which metrics of ``manifest.masks`` were missing, shape (R, M).
+
+        A score is NaN where the model, or what runs it, fails.
+        """
         inputs, missing = self._builder.build(features)
-        return self.scorer.score(inputs), missing
+        try:
+            return self.scorer.score(inputs), missing
+        except ScorerError:
+            return np.full(len(features), np.nan, np.float32), missing
 
 
 _Features = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
@@ -140,6 +147,18 @@ class Scores:
     features: NDArray[np.float32]
     raw: NDArray[np.float32]
 
+    def where(self, rows: NDArray[np.bool_]) -> "Scores":
+        """Return some of the rows."""
+        return Scores(
+            kind=self.kind,
+            entity=self.entity[rows],
+            time_ms=self.time_ms[rows],
+            score=self.score[rows],
+            missing=self.missing[rows],
+            features=self.features[rows],
+            raw=self.raw[rows],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Taken:
@@ -162,8 +181,43 @@ class Taken:
     transitions: list[Transition]
 
 
+class Scoring:
+    """The model of a kind with all that is measured for it.
+
+    Attributes:
+        model: The model.
+        kind: The kind as the model has it: another model may have other windows and another grid than the catalogue.
+        windows, baselines: Of the series of the kind, by their places among those.
+        grid: What is held back until its tick closes.
+        unusable: How many scores were no number in [0, 1], and left out.
+    """
+
+    def __init__(self, model: KindModel, kind: Kind) -> None:
+        self.model = model
+        self.kind = kind
+        self.baselines = Baselines()
+        self.unusable = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all readings, but nothing of what is usual."""
+        self.windows = Windows(len(self.model.manifest.windows_ms), self.model.parts)
+        self.grid = Grid(self.kind)
+        self.baselines.let_go()
+
+    def forget(self, entity: int, series: range) -> None:
+        """Forget an entity, and its series by their places among those of the kind."""
+        self.windows.forget(series)
+        self.baselines.forget(series)
+        self.grid.forget(entity)
+
+
 class Twin:
-    """All entities with their newest readings, windows, scores and rules."""
+    """All entities with their newest readings, windows, scores and rules.
+
+    Attributes:
+        scoring: The models that serve, by kind.
+    """
 
     def __init__(
         self,
@@ -173,9 +227,11 @@ class Twin:
         *,
         most_ahead_ms: int,
         groups: Groups | None = None,
+        kinds: Mapping[int, Kind] | None = None,
     ) -> None:
         self.catalogue = catalogue
-        self.models = dict(models)
+        own = kinds or {}
+        self.scoring = {k: Scoring(model, own.get(k, catalogue.kinds[k])) for k, model in models.items()}
         self.rules = RuleBoard(rules, catalogue, groups)
         self.newest_ms = NEVER_MS
         self.value = np.full(64, np.nan)
@@ -191,9 +247,11 @@ class Twin:
         self._ranges = Ranges(catalogue.metrics)
         self._history = History(catalogue.metrics)
         self._recent = Recent()
-        self._windows = self._no_windows()
-        self._baselines = Baselines()
-        self._grids = {kind: Grid(catalogue.kinds[kind]) for kind in self.models}
+
+    @property
+    def models(self) -> dict[int, KindModel]:
+        """Return the models that serve, by kind."""
+        return {kind: scoring.model for kind, scoring in self.scoring.items()}
 
     def take(
         self,
@@ -265,12 +323,13 @@ class Twin:
         # what comes after a newer one says nothing of now
         transitions = self.rules.on_readings(stored, entity, usable & on_time & is_newest)
         scores = []
-        for kind, grid in self._grids.items():
+        for kind, scoring in self.scoring.items():
+            grid = scoring.grid
             mine = on_time & (self.catalogue.entity_kind[entity] == kind)
             value = np.where(usable, stored.value, np.nan)
-            doubtful = stored.quality[mine] != Quality.GOOD if self.models[kind].has_baseline else None
+            doubtful = stored.quality[mine] != Quality.GOOD if scoring.model.has_baseline else None
             grid.add(entity[mine], stored.series[mine], stored.time_ms[mine], value[mine], doubtful)
-            scores += self._score(kind, list(self._features(kind, grid.close())))
+            scores += self._score(kind, list(self._features(scoring, grid.close())))
         for made in scores:
             transitions += self.rules.on_scores(made.kind, made.entity, made.time_ms, made.score, made.raw)
         return scores, transitions
@@ -279,8 +338,8 @@ class Twin:
         """Score what is held back although its tick is open, for a file that has ended."""
         return [
             s
-            for kind, grid in self._grids.items()
-            for s in self._score(kind, list(self._features(kind, grid.close_all())))
+            for kind, scoring in self.scoring.items()
+            for s in self._score(kind, list(self._features(scoring, scoring.grid.close_all())))
         ]
 
     def note_scores(self, made: Scores) -> list[ScoreRow]:
@@ -316,7 +375,7 @@ class Twin:
     def row_of(self, made: Scores, entity: int, time_ms: int) -> ScoreRow:
         """Return one of the scores just made as a row."""
         place = int(np.flatnonzero((made.entity == entity) & (made.time_ms == time_ms))[0])
-        masks = self.models[made.kind].manifest.masks
+        masks = self.scoring[made.kind].model.manifest.masks
         missing = ",".join(name for name, is_missing in zip(masks, made.missing[place], strict=True) if is_missing)
         return ScoreRow(entity=entity, time_ms=time_ms, score=float(made.score[place]), missing=missing)
 
@@ -338,26 +397,45 @@ class Twin:
         bits = int(self.missing[entity])
         if not bits:
             return ""
-        masks = self.models[int(self.catalogue.entity_kind[entity])].manifest.masks
+        masks = self.scoring[int(self.catalogue.entity_kind[entity])].model.manifest.masks
         return ",".join(name for place, name in enumerate(masks) if bits >> place & 1)
 
     def forget(self, entity: int) -> None:
         """Forget an entity."""
+        self.forget_readings(entity)
+        self.catalogue.forget(entity)
+
+    def forget_readings(self, entity: int) -> None:
+        """Forget all of an entity but that it is there."""
         series = self.catalogue.series_of(entity)
         own = slice(series.start, series.stop)
         self._make_room_for_entities()
         self._recent.forget(series)
         self._history.forget(series)
         self.staleness.forget(series, entity)
-        self._windows.forget(series)
-        self._baselines.forget(series)
-        grid = self._grids.get(int(self.catalogue.entity_kind[entity]))
-        if grid:
-            grid.forget(entity)
+        kind = int(self.catalogue.entity_kind[entity])
+        if kind in self.scoring:
+            first = int(self.catalogue.series_place[series.start])
+            self.scoring[kind].forget(entity, range(first, first + len(series)))
         self.rules.forget(entity)
         self.value[own], self.time_ms[own], self.quality[own], self.reason[own] = np.nan, NEVER_MS, 0, 0
         self.score[entity], self.score_ms[entity], self.missing[entity] = np.nan, NEVER_MS, 0
-        self.catalogue.forget(entity)
+
+    def inherit(self, kind: int, other: "Twin") -> None:
+        """Take over what another twin knows to be usual for the entities of a kind."""
+        theirs = other.scoring.get(kind)
+        if theirs and theirs.model.has_baseline:
+            self.scoring[kind].baselines.load({name: part.copy() for name, part in theirs.baselines.dump().items()})
+
+    def exchange(self, kind: int, other: "Twin") -> None:
+        """Let this twin and another exchange their models of a kind, with all that was measured for them.
+
+        Which inputs a current score lacked is forgotten: they were named by the model before.
+        """
+        self.scoring[kind], other.scoring[kind] = other.scoring[kind], self.scoring[kind]
+        self._make_room_for_entities()
+        count = len(self.catalogue)
+        self.missing[:count][self.catalogue.entity_kind[:count] == kind] = 0
 
     def clear(self, *, newest_ms: int) -> None:
         """Forget all readings and scores, but no entity and nothing of what is usual for it.
@@ -369,9 +447,8 @@ class Twin:
         self.score[:], self.score_ms[:], self.missing[:] = np.nan, NEVER_MS, 0
         self._history = History(self.catalogue.metrics)
         self._recent = Recent()
-        self._windows = self._no_windows()
-        self._baselines.let_go()
-        self._grids = {kind: Grid(self.catalogue.kinds[kind]) for kind in self.models}
+        for scoring in self.scoring.values():
+            scoring.clear()
         self.rules.reset()
         self.newest_ms = NEVER_MS
         self._believable_ms = newest_ms + self._most_ahead_ms
@@ -383,12 +460,13 @@ class Twin:
             "twin": {name: getattr(self, name) for name in _OWN},
             "recent": self._recent.dump(),
             "history": self._history.dump(),
-            "windows": self._windows.dump(),
             "staleness": self.staleness.dump(),
         }
-        if any(model.has_baseline for model in self.models.values()):
-            parts["baselines"] = self._baselines.dump() | {"layout": np.frombuffer(self._measured(), np.uint8)}
-        parts |= {f"grid{kind}": grid.dump() for kind, grid in self._grids.items()}
+        for kind, scoring in self.scoring.items():
+            parts |= {f"windows{kind}": scoring.windows.dump(), f"grid{kind}": scoring.grid.dump()}
+            if scoring.model.has_baseline:
+                layout = {"layout": np.frombuffer(self._measured(kind), np.uint8)}
+                parts[f"baselines{kind}"] = scoring.baselines.dump() | layout
         parts |= self.rules.dump()
         arrays: Arrays = {f"{part}.{name}": array for part, state in parts.items() for name, array in state.items()}
         return arrays | {
@@ -409,8 +487,10 @@ class Twin:
         for path, array in arrays.items():
             part, _, name = path.partition(".")
             parts.setdefault(part, {})[name] = array
-        if "baselines" in parts and parts["baselines"]["layout"].tobytes() == self._measured():
-            self._baselines.load(parts["baselines"])
+        for kind, scoring in self.scoring.items():
+            usual = parts.get(f"baselines{kind}")
+            if usual and usual["layout"].tobytes() == self._measured(kind):
+                scoring.baselines.load(usual)
         if arrays["layout"].tobytes() != self._layout():
             return False
         self._load_parts(parts)
@@ -422,15 +502,15 @@ class Twin:
             setattr(self, name, parts["twin"].get(name, np.zeros(len(parts["twin"]["quality"]), np.uint16)).copy())
         self._recent.load(parts["recent"])
         self._history.load(parts["history"])
-        self._windows.load(parts["windows"])
         # a snapshot of an earlier version has none
         if "staleness" in parts:
             self.staleness.load(parts["staleness"])
             for place in range(len(self.catalogue)):
                 if not self.catalogue.entity_ids[place]:
                     self.staleness.forget(self.catalogue.series_of(place), place)
-        for kind, grid in self._grids.items():
-            grid.load(parts[f"grid{kind}"])
+        for kind, scoring in self.scoring.items():
+            scoring.grid.load(parts[f"grid{kind}"])
+            scoring.windows.load(parts[f"windows{kind}"])
         self.rules.load(parts)
 
     def on_tick(self, event_ms: int, *, is_heard: bool, since_start_ms: int) -> list[Transition]:
@@ -450,22 +530,25 @@ class Twin:
 
     def _layout(self) -> bytes:
         """Return what the columns of a snapshot mean: metrics, windows, grid and features of each kind."""
-        models = [(kind, model.manifest) for kind, model in sorted(self.models.items())]
+        models = [(kind, scoring.model.manifest) for kind, scoring in sorted(self.scoring.items())]
+        kinds = [(k, self.scoring[i].kind if i in self.scoring else k) for i, k in enumerate(self.catalogue.kinds)]
         facts: tuple[object, ...] = (
-            [(k.name, [m.name for m in k.metrics], k.windows_ms, k.step_ms) for k in self.catalogue.kinds],
+            "windows by kind",
+            [(k.name, [m.name for m in k.metrics], own.windows_ms, own.step_ms) for k, own in kinds],
             {kind: manifest.features for kind, manifest in models},
         )
         # where there are none, a snapshot of an earlier version fits
         facts += tuple(
             (k, m.baseline_ms, m.baseline_prior_ms, *([m.baseline_hold_ms] if m.baseline_hold_ms else []))
             for k, m in models
-            if self.models[k].has_baseline
+            if self.scoring[k].model.has_baseline
         )
         return hashlib.sha256(repr(facts).encode()).digest()
 
-    def _measured(self) -> bytes:
-        """Return what the series of each kind are."""
-        facts = [(kind.name, [(m.name, m.unit, m.categories) for m in kind.metrics]) for kind in self.catalogue.kinds]
+    def _measured(self, kind: int) -> bytes:
+        """Return what the series of a kind are."""
+        own = self.catalogue.kinds[kind]
+        facts = own.name, [(m.name, m.unit, m.categories) for m in own.metrics]
         return hashlib.sha256(repr(facts).encode()).digest()
 
     def _places_fit(self, arrays: Arrays) -> bool:
@@ -476,20 +559,14 @@ class Twin:
             if self.catalogue.entity_ids[place]
         )
 
-    def _no_windows(self) -> Windows:
-        """Return empty windows that keep what the models need."""
-        models = self.models.values()
-        tiers = max((len(model.manifest.windows_ms) for model in models), default=0)
-        return Windows(tiers, {part for model in models for part in model.parts})
-
     def _late(self, batch: ReadingBatch) -> NDArray[np.bool_]:
         """Return which readings belong to a tick that is closed."""
         late = np.zeros(len(batch), np.bool_)
         entity = self.catalogue.series_entity[batch.series]
         checked = (batch.reason & Reason.UNTIMELY) == 0
-        for kind, grid in self._grids.items():
+        for kind, scoring in self.scoring.items():
             rows = np.flatnonzero(checked & (self.catalogue.entity_kind[entity] == kind))
-            late[rows] = grid.late(entity[rows], batch.time_ms[rows])
+            late[rows] = scoring.grid.late(entity[rows], batch.time_ms[rows])
         return late
 
     def _is_newest(self, batch: ReadingBatch) -> NDArray[np.bool_]:
@@ -510,47 +587,45 @@ class Twin:
         self.quality[batch.series[newest]] = batch.quality[newest]
         self.reason[batch.series[newest]] = batch.reason[newest]
 
-    def _features(self, kind: int, waves: Iterator[Wave]) -> Iterator[_Features]:
+    def _features(self, scoring: Scoring, waves: Iterator[Wave]) -> Iterator[_Features]:
         """Apply closed ticks to the windows, wave by wave, and yield the features of each."""
-        model, step_ms = self.models[kind], self.catalogue.kinds[kind].step_ms
+        model, step_ms, place = scoring.model, scoring.kind.step_ms, self.catalogue.series_place
+        windows, baselines = scoring.windows, scoring.baselines
         for wave in waves:
             counts = ~np.isnan(wave.value)
-            self._windows.apply(
-                wave.series[counts],
+            windows.apply(
+                place[wave.series[counts]],
                 wave.series_tick[counts] * step_ms,
                 wave.value[counts],
                 model.manifest.windows_ms,
             )
             at_ms = wave.tick * step_ms
-            first_series = self.catalogue.first_series[wave.entity]
-            raw, features = model.features(self._windows, self._baselines, first_series, at_ms)
+            first = place[self.catalogue.first_series[wave.entity]]
+            raw, features = model.features(windows, baselines, first, at_ms)
             if model.has_baseline:
                 # after the features: the present tick is not yet usual
                 good = counts if wave.doubtful is None else counts & ~wave.doubtful
                 series = wave.series[good]
                 metric = self.catalogue.series_metric[series]
-                model.observe(self._baselines, series, metric, wave.series_tick[good] * step_ms, wave.value[good])
+                model.observe(baselines, place[series], metric, wave.series_tick[good] * step_ms, wave.value[good])
             yield wave.entity, at_ms + step_ms, raw, features
 
     def _score(self, kind: int, waves: list[_Features]) -> list[Scores]:
         """Score all waves in one call."""
         if not waves:
             return []
-        model = self.models[kind]
+        model = self.scoring[kind].model
         entity, time_ms, raw = (np.concatenate(column) for column in list(zip(*waves, strict=True))[:3])
         features = np.concatenate([given for *_, given in waves]) if model.has_baseline else raw
         score, missing = model.score(features)
-        return [
-            Scores(
-                kind=kind,
-                entity=entity,
-                time_ms=time_ms,
-                score=score,
-                missing=missing,
-                features=features,
-                raw=raw,
-            )
-        ]
+        made = Scores(
+            kind=kind, entity=entity, time_ms=time_ms, score=score, missing=missing, features=features, raw=raw
+        )
+        usable = (score >= 0) & (score <= 1)
+        if usable.all():
+            return [made]
+        self.scoring[kind].unusable += len(usable) - int(usable.sum())
+        return [made.where(usable)] if usable.any() else []
 
     def _make_room_for_entities(self) -> None:
         count = max(len(self.catalogue), 1)

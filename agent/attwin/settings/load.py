@@ -16,6 +16,7 @@ from attwin.core.pseudonyms import LEAST_KEY_BYTES
 from attwin.core.rules import ATTENTION
 from attwin.core.topics import compile_template
 from attwin.core.units import UNITS, conversion
+from attwin.settings.layers import Layer
 from attwin.settings.model import (
     BrokerSettings,
     KindSettings,
@@ -40,6 +41,7 @@ from attwin.settings.reactions import check_reactions
 from attwin.settings.reader import Reader, did_you_mean
 from attwin.settings.references import check_kind, check_metric, check_name
 from attwin.settings.rules import check_rules
+from attwin.settings.updates import check_updates
 from attwin.settings.upstream import check_aggregates, check_connect, check_lanes
 
 _MOST_INFLIGHT = 65_535
@@ -55,7 +57,11 @@ Inspect = Callable[[Settings, Callable[[str, str], None]], None]
 
 
 def load_settings(
-    path: Path, environment: Mapping[str, str] | None = None, *, inspect: Inspect | None = None
+    path: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    inspect: Inspect | None = None,
+    layer: Layer | None = None,
 ) -> Settings:
     """Return the settings in ``path``.
 
@@ -63,11 +69,27 @@ def load_settings(
         path: The YAML file.
         environment: Where ``CREDENTIALS_DIRECTORY`` is looked up; the process's own unless given.
         inspect: Checks what lies beyond the file.
+        layer: A configuration that was pushed, to be laid over it.
 
     Raises:
         SettingsError: Anything is wrong; it carries every problem with file and line.
     """
-    reader = Reader(path, environment)
+    return load_with_origins(path, environment, inspect=inspect, layer=layer)[0]
+
+
+def load_with_origins(
+    path: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    inspect: Inspect | None = None,
+    layer: Layer | None = None,
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings in ``path`` as ``load_settings`` does, and where each value stands, by its path.
+
+    Raises:
+        SettingsError: Anything is wrong; it carries every problem with file and line.
+    """
+    reader = Reader(path, environment, layer=layer)
     settings = reader.read(Settings)
     if settings is not None:
         _check(settings, reader)
@@ -76,7 +98,7 @@ def load_settings(
     if settings is None or reader.problems:
         raise SettingsError(reader.messages())
     store_path = settings.store.path or default_database(path, environment)
-    return replace(settings, store=replace(settings.store, path=store_path))
+    return replace(settings, store=replace(settings.store, path=store_path)), reader.origins()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +173,7 @@ def _check(settings: Settings, reader: Reader) -> None:
         check_kind(entity_settings.kind, f"entities.{entity}.kind", settings, reader)
     check_rules(settings, reader)
     check_reactions(settings, reader)
+    check_updates(settings.updates, reader)
     for topic, count in Counter(topic for source in settings.sources for topic in _filters(source)).items():
         if topic and count > 1:
             reader.report_at("sources", f"{count} sources have topics like `{topic}`; a topic belongs to one source")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from attwin.settings.types import DurationMs, FilePath, LevelOrOff, Secret, SizeBytes
+from attwin.settings.updates import UpdatesSettings
 from attwin.settings.upstream import AggregatesSettings, ConnectSettings, LanesSettings
 
 
@@ -545,6 +546,7 @@ class Settings:
         drift: When to alert on drift of a model's inputs or scores.
         reactions: What is done on site when an alert changes.
         labels: Where people and programs say what was true.
+        updates: What may be pushed to this gateway.
     """
 
     version: Literal[1]
@@ -563,3 +565,4 @@ class Settings:
     drift: DriftSettings = field(default_factory=DriftSettings)
     reactions: list[ReactionSettings] = field(default_factory=list)
     labels: LabelSettings | None = None
+    updates: UpdatesSettings = field(default_factory=UpdatesSettings)

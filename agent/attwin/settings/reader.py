@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from attwin.settings.layers import FIRST_LINE, Layer, laid_over
 from attwin.settings.types import (
     DurationMark,
     FileMark,
@@ -45,8 +46,9 @@ class Reader:
         unknown: The paths of what is no setting.
     """
 
-    def __init__(self, path: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, path: Path, environment: Mapping[str, str] | None = None, *, layer: Layer | None = None) -> None:
         self.path = path
+        self._layer = layer
         self.problems: list[tuple[int, str]] = []
         self.lines: dict[str, int] = {}
         self.unknown: set[str] = set()
@@ -73,11 +75,24 @@ class Reader:
     def messages(self) -> list[str]:
         """Return the problems in the order of the file, each with its place."""
         ordered = sorted(self.problems, key=lambda problem: problem[0] or 10**9)
-        return [f"{self.path.name}:{line}: {text}" if line else f"{self.path.name}: {text}" for line, text in ordered]
+        return [f"{self.place(line)}: {text}" for line, text in ordered]
+
+    def place(self, line: int) -> str:
+        """Return a line with the name of its file; the name alone for line 0."""
+        if self._layer and line >= FIRST_LINE:
+            return f"{self._layer.name}:{line - FIRST_LINE}" if line > FIRST_LINE else self._layer.name
+        return f"{self.path.name}:{line}" if line else self.path.name
+
+    def origins(self) -> dict[str, str]:
+        """Return where each value that was read stands, by its path."""
+        return {where: self.place(line) for where, line in self.lines.items()}
 
     def read(self, cls: type[T]) -> T | None:
         """Return the file as a ``cls``; something stands in for what was reported. None where it is no mapping."""
         tree = read_tree(self.path, self.report)
+        if tree is not None and self._layer:
+            layer = read_tree(self._layer.path, self.report, first_line=FIRST_LINE)
+            tree = laid_over(tree, layer, self.report) if layer else tree
         value = WRONG if tree is None else self._value(cls, tree, "")
         return None if value is WRONG else value
 

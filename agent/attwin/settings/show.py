@@ -5,6 +5,7 @@ import inspect
 import math
 import re
 import types
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from attwin.settings.model import Settings
@@ -18,6 +19,18 @@ def as_plain(settings: Settings) -> dict[str, object]:
     """Return the settings with all defaults as plain values; secrets are stars."""
     plain = _plain(Settings, settings)
     return plain if isinstance(plain, dict) else {}
+
+
+def leaves_of(plain: object, where: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every setting of plain values by its path."""
+    if isinstance(plain, dict) and plain:
+        for key, value in plain.items():
+            yield from leaves_of(value, f"{where}.{key}" if where else str(key))
+    elif isinstance(plain, list) and plain:
+        for place, value in enumerate(plain):
+            yield from leaves_of(value, f"{where}[{place}]")
+    else:
+        yield where, plain
 
 
 def json_schema() -> dict[str, object]:

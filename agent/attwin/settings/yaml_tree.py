@@ -42,11 +42,21 @@ Report = Callable[[int, str], None]
 """Takes a line and what is wrong there."""
 
 
-def read_tree(path: Path, report: Report) -> Node | None:  # noqa: PLR0911 -- one return a way to be unreadable
+def read_tree(path: Path, report: Report, *, first_line: int = 0) -> Node | None:
     """Return the tree of the document in ``path``; None where it cannot be read at all.
 
     Everything that is wrong is told to ``report``; line 0 stands for the file as a whole.
+
+    Args:
+        path: The file.
+        report: Takes what is wrong.
+        first_line: The number that stands for the file as a whole, from which lines are counted.
     """
+    tree = _read(path, lambda line, text: report(first_line + line, text))
+    return _moved(tree, first_line) if tree and first_line else tree
+
+
+def _read(path: Path, report: Report) -> Node | None:  # noqa: PLR0911 -- one return a way to be unreadable
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -79,6 +89,16 @@ def read_tree(path: Path, report: Report) -> Node | None:  # noqa: PLR0911 -- on
         report(0, "empty")
         return None
     return _node(document, report, 0)
+
+
+def _moved(node: Node, lines: int) -> Node:
+    """Return a tree with other numbers of lines."""
+    value = node.value
+    if isinstance(value, dict):
+        value = {key: _moved(child, lines) for key, child in value.items()}
+    elif isinstance(value, list):
+        value = [_moved(child, lines) for child in value]
+    return Node(value, node.line + lines, node.tag)
 
 
 def _node(node: yaml.Node, report: Report, depth: int) -> Node:

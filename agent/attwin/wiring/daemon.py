@@ -3,7 +3,9 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from attwin.adapters.alert_file import AlertFile
 from attwin.adapters.clock import SystemClock
@@ -14,7 +16,7 @@ from attwin.adapters.reactor import SiteReactor
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.sqlite_upkeep import Keep
 from attwin.adapters.wakeup import SignalWatch
-from attwin.core.alerts import STORE_DAMAGED
+from attwin.core.alerts import CONFIG_REFUSED, STORE_DAMAGED
 from attwin.core.deliveries import LEAST_HORIZON
 from attwin.core.errors import SettingsError
 from attwin.core.outgoing import alert_drafts, base_topic
@@ -27,25 +29,24 @@ from attwin.runtime.committer import COMMIT_MS, FRUGAL_COMMIT_MS
 from attwin.runtime.drift import DriftWatch
 from attwin.runtime.publish import TwinPublisher
 from attwin.runtime.reactions import Reactions
+from attwin.runtime.trial import Candidate
 from attwin.settings.model import Settings, StoreSettings
 from attwin.wiring.brokers import address_of
 from attwin.wiring.house import House
-from attwin.wiring.models import (
-    bundle_path,
-    chosen_runtime,
-    read_bundle,
-    verify_in_child,
-)
+from attwin.wiring.layers import Configured
 from attwin.wiring.outbox import aggregates_of, delivery_of, outbox_policy
 from attwin.wiring.reacting import reactions_of
-from attwin.wiring.reading import BUNDLE, CONTROL, GATEWAY, UPSTREAM_BASE, ZONE, tested_models
+from attwin.wiring.reading import BUNDLE, CONTROL, GATEWAY, UPSTREAM_BASE, ZONE
 from attwin.wiring.restore import refill, restore
+from attwin.wiring.slots import choose_models
 from attwin.wiring.sources import ingest_of, inspect_sources, names_of
+from attwin.wiring.updating import trial_of, updates_of, works_of
 
 log = logging.getLogger("attwin")
 
 _ALERTS_WRITTEN = "alerts_written"
 _SUBSCRIBED = "subscribed"
+_MOST_SUBJECT = 200
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -53,26 +54,29 @@ class Daemon:
     """A built agent with all that it owns.
 
     Attributes:
-        settings: The configuration.
-        next_settings: What to go on with after ``run``, where the configuration was taken anew.
+        configuration: What it was built from.
+        next_configuration: What to go on with after ``run``, where the configuration was taken anew.
     """
 
-    def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
+    def __init__(self, configuration: Configured, reread: Callable[[], Configured], *, is_safe: bool = False) -> None:
         """Open the store, load the models, restore the twin. Connects to nothing yet.
 
         Args:
-            settings: The configuration.
+            configuration: The configuration.
             reread: Returns the configuration as it is now.
+            is_safe: Whether only to store and forward, without models, rules and reactions.
 
         Raises:
             BundleError: A configured model cannot be trusted or used.
             ScorerError: No runtime works here.
             StoreError: The database cannot be used.
         """
+        settings = without_judgement(configuration.settings) if is_safe else configuration.settings
         base = base_topic(settings.gateway.id)
         path = Path(settings.store.path)
         demand_packages(settings)
-        demand_tested(settings, path)
+        chosen = choose_models(settings)
+        settings = chosen.settings
         house = House(settings)
         horizon = max(LEAST_HORIZON, 2 * settings.broker.inflight)
         store = SqliteStore(
@@ -93,7 +97,17 @@ class Daemon:
             upstream_base = base if settings.upstream else None
             drift = DriftWatch(house.drift)
             book = restore(
-                store, twin, house.names, entities, house.rules, upstream_base, clock, drift, house.groups, foresight
+                store,
+                twin,
+                house.names,
+                entities,
+                house.rules,
+                upstream_base,
+                clock,
+                drift,
+                house.groups,
+                foresight,
+                keep_alerts=is_safe,
             )
             if store.salvaged is not None:
                 _tell_salvaged(store, book, upstream_base, settings.gateway.id, clock)
@@ -115,6 +129,15 @@ class Daemon:
             delivery = (
                 delivery_of(upstream, settings.gateway.zone, store, uplink, clock) if upstream and uplink else None
             )
+            self._works = works_of(settings, configuration.path, clock)
+            self._info, self._uplink, self._store = info, uplink, store
+            trial = updates = None
+            if not is_safe:
+                trial = trial_of(house, twin, drift, clock, store, self._works, self._serve, self.reload)
+                updates = updates_of(
+                    configuration, chosen, house, clock, store, self._works, trial, uplink, self._describe
+                )
+                info["updates"] = updates.info()
             self.agent = Agent(
                 clock=clock,
                 sensors=sensors,
@@ -150,6 +173,9 @@ class Daemon:
                 reactions=Reactions(
                     reactions_of(settings), store, SiteReactor(sensors.tell, sensors.take_told, clock), clock
                 ),
+                updates=updates,
+                trial=trial,
+                is_safe=is_safe,
             )
             self._control = ControlServer(control_path(path), Commands(self.agent, info, self.reload).answer)
             for name, value in (
@@ -164,10 +190,10 @@ class Daemon:
             store.close()
             raise
         self._signals = SignalWatch(self._stop, self.reload)
-        self.agent.watch([self._signals, self._control])
-        self.settings = settings
+        self.agent.watch([self._signals, self._control, self._works])
+        self.configuration = configuration
         self._reread = reread
-        self.next_settings: Settings | None = None
+        self.next_configuration: Configured | None = None
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, then drain and stop."""
@@ -176,6 +202,7 @@ class Daemon:
         finally:
             self._control.close()
             self._signals.close()
+            self._works.close()
 
     def reload(self) -> list[str]:
         """Take the configuration anew: ``run`` ends, and goes on with it. Return its problems; then nothing changes."""
@@ -184,20 +211,49 @@ class Daemon:
         except SettingsError as error:
             problems = error.problems
         else:
+            now, then = self.configuration.settings, found.settings
             problems = [
                 f"{name} has changed: that needs a restart"
                 for name, old, new in (
-                    ("store.path", self.settings.store.path, found.store.path),
-                    ("gateway.id", self.settings.gateway.id, found.gateway.id),
+                    ("store.path", now.store.path, then.store.path),
+                    ("gateway.id", now.gateway.id, then.gateway.id),
                 )
                 if old != new
             ]
         if problems:
             log.error("reload=refused problems=%r", problems)
+            self.note_refused(problems)
             return problems
-        self.next_settings = found
+        self.next_configuration = found
         self.agent.stopping = True
         return []
+
+    def note_refused(self, problems: Sequence[str]) -> None:
+        """Raise an alert: a configuration that was to be taken cannot be used, and the one before it goes on."""
+        gateway, book = self.configuration.settings.gateway.id, self.agent.book
+        if (CONFIG_REFUSED, gateway) not in book.active:
+            subject, now_ms = problems[0][:_MOST_SUBJECT], self.agent.clock.now_ms()
+            count = float(len(problems))
+            self.agent.announce([book.raise_own(CONFIG_REFUSED, gateway, subject, value=count, now_ms=now_ms)])
+
+    def _serve(self, kind: str, model: Candidate) -> None:
+        """Say what serves a kind from now on."""
+        models = cast("dict[str, dict[str, object]]", self._info["models"])
+        runtime = model.model.scorer.runtime
+        models[kind] = {"name": model.name, "version": model.version, "sha256": model.sha256, "runtime": runtime}
+        now_ms = self.agent.clock.now_ms()
+        self._store.note_model(kind, model.name, model.version, model.sha256, runtime, now_ms=now_ms)
+        place = self._works.file(model.sha256)
+        if place.is_file():
+            self._store.set_meta(f"{BUNDLE}{model.sha256}", str(place))
+        self._describe()
+
+    def _describe(self) -> None:
+        """Say anew what the gateway is."""
+        if self.agent.updates:
+            self._info["updates"] = self.agent.updates.info()
+        if self._uplink:
+            self._uplink.describe(self._info)
 
     def _stop(self) -> None:
         self.agent.stopping = True
@@ -215,20 +271,12 @@ def demand_packages(settings: Settings) -> None:
         raise SettingsError(problems)
 
 
-def demand_tested(settings: Settings, database: Path) -> None:
-    """Self-test, in a process of its own, every model that has not served on this runtime before.
-
-    A damaged model can abort the process that loads it, so this comes before the agent loads any.
-
-    Raises:
-        BundleError: A model does not compute what it promises.
-    """
-    paths = [bundle_path(kind.model) for kind in settings.kinds.values() if kind.model]
-    if paths:
-        runtime, tested = chosen_runtime(), tested_models(database)
-        for path in paths:
-            if (read_bundle(path).sha256, runtime) not in tested:
-                verify_in_child(path)
+def without_judgement(settings: Settings) -> Settings:
+    """Return a configuration that only stores and forwards."""
+    kinds = {
+        name: replace(kind, model="", forecast=None, anomaly=None, drift=None) for name, kind in settings.kinds.items()
+    }
+    return replace(settings, kinds=kinds, rules=[], reactions=[])
 
 
 def _tell_salvaged(store: SqliteStore, book: AlertBook, base: str | None, gateway: str, clock: SystemClock) -> None:

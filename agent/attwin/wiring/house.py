@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import attwin
+from attwin.adapters.bundle_zip import Bundle
 from attwin.adapters.clock import SystemClock
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.core.catalogue import Catalogue, Kind, Metric
@@ -55,7 +56,7 @@ class House:
             for index, (bundle, scorer) in self.bundles.items()
         }
         kinds = [
-            _kind(name, kind, metrics[index], self.models.get(index))
+            kind_with(name, kind, metrics[index], self.models.get(index))
             for index, (name, kind) in enumerate(settings.kinds.items())
         ]
         self.catalogue = Catalogue(kinds, most_entities=settings.limits.entities)
@@ -63,16 +64,20 @@ class House:
         self.rules = rules_of(settings, kinds, self.models)
         self.watches = watches_of(settings, kinds)
         self.sources = sources_of(settings)
-        self.drift = {
-            index: DriftKind(
-                name=name,
-                model=self.bundles[index][0].sha256,
-                reference=reference,
-                limit=(kind.drift or settings.drift).limit,
-            )
-            for index, (name, kind) in enumerate(settings.kinds.items())
-            if index in self.bundles and (reference := self.bundles[index][0].reference)
-        }
+        found = {index: self.drift_of(index, bundle) for index, (bundle, _) in self.bundles.items()}
+        self.drift = {index: watched for index, watched in found.items() if watched}
+
+    def drift_of(self, index: int, bundle: Bundle) -> DriftKind | None:
+        """Return what the scores of a kind are compared with; None for a model without a reference."""
+        if bundle.reference is None:
+            return None
+        kind = self.settings.kinds[self.names[index]]
+        limit = (kind.drift or self.settings.drift).limit
+        return DriftKind(name=self.names[index], model=bundle.sha256, reference=bundle.reference, limit=limit)
+
+    def path_of(self, index: int) -> Path:
+        """Return the file of the model of a kind."""
+        return bundle_path(self.settings.kinds[self.names[index]].model)
 
     def twin(self) -> Twin:
         """Return an empty twin of it."""
@@ -98,8 +103,7 @@ class House:
 
     def places(self) -> dict[str, Path]:
         """Return where each model lies, by its hash."""
-        paths = {self.names.index(name): kind.model for name, kind in self.settings.kinds.items()}
-        return {bundle.sha256: bundle_path(paths[index]) for index, (bundle, _) in self.bundles.items()}
+        return {bundle.sha256: self.path_of(index) for index, (bundle, _) in self.bundles.items()}
 
     def info(self, store_id: str) -> dict[str, object]:
         """Return what the gateway says of itself."""
@@ -115,7 +119,8 @@ class House:
         return {"attwin": attwin.__version__, "site": self.settings.gateway.site, "store": store_id, "models": models}
 
 
-def _kind(name: str, settings: KindSettings, metrics: tuple[Metric, ...], model: KindModel | None) -> Kind:
+def kind_with(name: str, settings: KindSettings, metrics: tuple[Metric, ...], model: KindModel | None) -> Kind:
+    """Return a configured kind with the windows and the grid of its model."""
     lateness_ms = model.manifest.lateness_ms if model else 0
     return Kind(
         name=name,

@@ -96,11 +96,16 @@ def _demand_limits(bundle: Bundle) -> None:
     manifest = bundle.manifest
     if len(bundle.model) > manifest.limits.file_bytes:
         raise BundleError(f"a model of {len(bundle.model)} bytes; its limit is {manifest.limits.file_bytes}")
-    if _release(manifest.minimum_agent) > _release(attwin.__version__):
+    if release(manifest.minimum_agent) > release(attwin.__version__):
         raise BundleError(f"made for attwin {manifest.minimum_agent} or newer; this is {attwin.__version__}")
 
 
-def _release(version: str) -> tuple[int, ...]:
+def release(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version.
+
+    Raises:
+        BundleError: It is none.
+    """
     try:
         return tuple(int(part) for part in version.split("."))
     except ValueError:
@@ -114,6 +119,15 @@ def verify_here(path: Path) -> SelfTest:
         BundleError: It does not compute what it promises.
     """
     bundle, scorer = load_bundle(path)
+    return tested(bundle, scorer)
+
+
+def tested(bundle: Bundle, scorer: Scorer) -> SelfTest:
+    """Self-test a bundle that is loaded.
+
+    Raises:
+        BundleError: It does not compute what it promises.
+    """
     return self_test(bundle.manifest, scorer, bundle.golden, SystemClock())
 
 

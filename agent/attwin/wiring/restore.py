@@ -1,11 +1,12 @@
 """What the agent does at its start: the twin as the last commit left it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from attwin.adapters.sqlite_store import SqliteStore
-from attwin.core.alerts import DRIFT, AlertFacts
+from attwin.core.alerts import DRIFT, UPDATE_REVERTED, AlertFacts
+from attwin.core.catalogue import Catalogue
 from attwin.core.groups import Groups
 from attwin.core.journal import Segment
 from attwin.core.outgoing import alert_drafts
@@ -16,6 +17,7 @@ from attwin.runtime.alerts import AlertBook
 from attwin.runtime.drift import DriftWatch
 from attwin.runtime.foresight import Foresight
 from attwin.runtime.twin import Twin
+from attwin.runtime.update_targets import CONFIG
 
 
 def restore(  # noqa: PLR0913, PLR0917 -- all that a start needs
@@ -29,6 +31,8 @@ def restore(  # noqa: PLR0913, PLR0917 -- all that a start needs
     drift: DriftWatch | None = None,
     groups: Groups | None = None,
     foresight: Foresight | None = None,
+    *,
+    keep_alerts: bool = False,
 ) -> AlertBook:
     """Bring the twin to where the last commit left it, and return the alerts that are active.
 
@@ -43,6 +47,7 @@ def restore(  # noqa: PLR0913, PLR0917 -- all that a start needs
         drift: Empty as yet.
         groups: Those of the configuration.
         foresight: Empty as yet.
+        keep_alerts: Whether alerts stay whose rules are not there: it is a safe start.
     """
     drift = drift or DriftWatch({})
     judged_ms = store.drift_judged()
@@ -67,8 +72,10 @@ def restore(  # noqa: PLR0913, PLR0917 -- all that a start needs
         facts
         for facts in book.active.values()
         if not (drift.keeps(facts, judged_ms) if facts.rule == DRIFT else book.belongs(facts))
+        and not (facts.rule == UPDATE_REVERTED and facts.entity in (*kinds, CONFIG))
     ]
-    _end(orphans, store, book, base, clock.now_ms())
+    if not keep_alerts:
+        _end(orphans, store, book, base, clock.now_ms())
     twin.set_active(list(book.active.values()))
     return book
 
@@ -132,6 +139,25 @@ def _play(
             # when the twin is made anew, its scores are counted already
             if at_start:
                 at_start.add(made)
+
+
+class JournalReader:
+    """Reads the journal as it grows, for a model that is tried."""
+
+    def __init__(self, store: SqliteStore, catalogue: Catalogue) -> None:
+        self._store, self._catalogue = store, catalogue
+        self._known: tuple[int, int, int] | None = None
+        self._place_of: dict[int, int] = {}
+
+    def after(self, position: int) -> Iterator[tuple[int, ReadingBatch]]:
+        """Yield the readings after a position, those of a commit at a time, each with its position."""
+        catalogue = self._catalogue
+        known = (len(catalogue), catalogue.live_count, catalogue.next_series_key)
+        if known != self._known:
+            keys = catalogue.series_key[: catalogue.series_count].tolist()
+            self._known, self._place_of = known, {key: place for place, key in enumerate(keys)}
+        for number, segment in self._store.journal_after(position):
+            yield number, _as_batch(segment, self._place_of)
 
 
 def _as_batch(segment: Segment, place_of: dict[int, int]) -> ReadingBatch:
