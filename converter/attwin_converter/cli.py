@@ -26,6 +26,8 @@ from attwin_converter.importing import import_model
 from attwin_converter.local_executor import LocalExecutor
 from attwin_converter.printing import Bars, print_figures, print_proof, print_trained
 from attwin_converter.progress import Progress
+from attwin_converter.push_cli import push_command
+from attwin_converter.repo_cli import repo
 from attwin_converter.runtimes import runtimes
 from attwin_converter.train import Means, train_model
 
@@ -193,6 +195,10 @@ def inspect_command(dataset: Path, *, as_json: bool) -> None:
         click.echo(f"{len(findings)} findings." if findings else "Nothing was found.")
     if any(finding.severity == Severity.ERROR for finding in findings):
         sys.exit(EXIT_FAILED)
+
+
+cli.add_command(repo)
+cli.add_command(push_command)
 
 
 def main() -> None:
