@@ -28,6 +28,8 @@ class Pushed:
         detail: What the gateway has measured.
         is_final: Whether nothing more comes.
         sent: How much of the file it has asked for [bytes].
+        asked_s: When it is asked again where it does not answer, by the monotonic clock.
+        time_ms: When it said so, by its clock.
     """
 
     gateway: str
@@ -37,6 +39,7 @@ class Pushed:
     is_final: bool = False
     sent: int = 0
     asked_s: float = 0.0
+    time_ms: int = 0
 
     @property
     def is_good(self) -> bool:
@@ -110,6 +113,11 @@ def push(
 
 
 def _take(one: Pushed, answer: dict[str, Any]) -> None:
+    """Take an answer; what a gateway sends again after a broken connection may be older than what is known."""
+    time_ms = answer.get("time_ms")
+    if not isinstance(time_ms, int) or time_ms < one.time_ms:
+        return
+    one.time_ms = time_ms
     one.state, one.reason = str(answer.get("state")), str(answer.get("reason", ""))
     detail = answer.get("detail", {})
     one.detail = detail if isinstance(detail, dict) else {}

@@ -53,22 +53,17 @@ def _pinned(local: Node) -> list[str]:
 
 
 def _merged(local: Node, layer: Node, where: str, pinned: Sequence[str], report: Report) -> Node:
-    if where in pinned:
-        return local
-    if where in LOCAL_ONLY or _has_command(where, layer):
-        report(layer.line, f"{where}: only the gateway's own file may say that")
-        return local
     if isinstance(local.value, dict) and isinstance(layer.value, dict):
         found = dict(local.value)
         for key, node in layer.value.items():
             own = f"{where}.{key}" if where else key
-            before = local.value.get(key)
-            if before is not None:
-                found[key] = _merged(before, node, own, pinned, report)
+            if own in LOCAL_ONLY or _has_command(own, node):
+                report(node.line, f"{own}: only the gateway's own file may say that")
             elif own not in pinned:
                 nothing: dict[str, Node] = {}
-                # what is below is looked at as well
-                found[key] = _merged(Node(nothing, node.line), node, own, pinned, report)
+                # what is below of a mapping is looked at also where the local file has none
+                before = local.value.get(key, Node(nothing, node.line))
+                found[key] = _merged(before, node, own, pinned, report)
         return replace(local, value=found)
     if isinstance(local.value, list) and isinstance(layer.value, list):
         names = [_name(node) for node in layer.value]
