@@ -26,7 +26,7 @@ from attwin_converter.importing import import_model
 from attwin_converter.local_executor import LocalExecutor
 from attwin_converter.printing import Bars, print_figures, print_proof, print_trained
 from attwin_converter.progress import Progress
-from attwin_converter.push_cli import push_command
+from attwin_converter.push_cli import push_command, serve_command
 from attwin_converter.repo_cli import repo
 from attwin_converter.runtimes import runtimes
 from attwin_converter.train import Means, train_model
@@ -199,6 +199,7 @@ def inspect_command(dataset: Path, *, as_json: bool) -> None:
 
 cli.add_command(repo)
 cli.add_command(push_command)
+cli.add_command(serve_command)
 
 
 def main() -> None:

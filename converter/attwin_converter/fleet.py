@@ -126,6 +126,11 @@ class Fleet:
         with self._lock:
             return self._sent.get((gateway, sha256), 0)
 
+    def known(self) -> list[Gateway]:
+        """Return the gateways that have said who they are, by their ids."""
+        with self._lock:
+            return sorted(self.gateways.values(), key=lambda gateway: gateway.id)
+
     def listen(self, seconds: float) -> None:
         """Wait for gateways to say who they are."""
         time.sleep(seconds)

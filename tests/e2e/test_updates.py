@@ -245,6 +245,38 @@ def test_a_pushed_configuration_is_laid_over_the_local_one(site: Site) -> None:
     assert "`rom` is not a kind" in str(refused["reason"])
 
 
+def test_a_rollout_whose_gate_does_not_hold_is_taken_back(site: Site) -> None:
+    """The canary has committed it by then; the gate asks for what cannot be."""
+    first = read_bundle(bundle_path("builtin:occupancy")).manifest.version
+    good = a_version(site.folder, first + 1)
+    site.publish(good)
+    options = ("--repo", "repo", "--broker", site.url, "--gateway", site.base, "--wait", "40")
+    staged = ("--canary", "50%", "--gate", "errors > 0")
+    done = convert("push", good, *options, *staged, folder=site.folder, code=1)
+
+    assert "errors is 0, wanted > 0" in done.stderr
+    assert f"{site.base} rolled back" in done.stdout
+    assert site.serving() == (first, "configuration")
+    assert "the rollout stopped" in str(history_of(site.agent.database, None, 1)[0]["reason"])
+
+
+def test_a_gateway_that_was_away_is_offered_the_newest(tmp_path: Path, mosquitto: Mosquitto, base: str) -> None:
+    """`serve` waits for it, and offers what is published meanwhile."""
+    first = read_bundle(bundle_path("builtin:occupancy")).manifest.version
+    site = Site(tmp_path, mosquitto, base)
+    command = ("serve", "--repo", "repo", "--broker", mosquitto.url, "--json")
+    with subprocess.Popen(
+        [sys.executable, "-m", "attwin_converter.cli", *command], cwd=tmp_path, stdout=subprocess.DEVNULL
+    ) as serving:
+        try:
+            site.publish(a_version(tmp_path, first + 1))
+            site.begin()
+            wait_until(lambda: site.serving() == (first + 1, "pushed"), "it serves", 40)
+        finally:
+            serving.terminate()
+            site.end()
+
+
 def test_scores_of_the_office_do_not_change_for_the_same_model(site: Site) -> None:
     """The model on trial is warm: what it says of the same readings is what the active one says."""
     first = read_bundle(bundle_path("builtin:occupancy")).manifest.version
