@@ -27,6 +27,7 @@ bench: $(VENV)/.dev tools
 	$(BIN)/python bench/restart.py
 	$(BIN)/python bench/history.py
 	$(BIN)/python bench/outbox.py drain bytes
+	$(BIN)/python bench/updates.py
 
 # beside Node-RED, Pathway and thingsboard-gateway; needs npm, and installs 2 GB into .bench-peers
 bench-peers: $(VENV)/.dev tools

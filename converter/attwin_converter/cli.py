@@ -1,6 +1,7 @@
 """``attwin-convert``: the command line of the workstation side."""
 
 import dataclasses
+import importlib
 import importlib.util
 import json
 import os
@@ -26,13 +27,40 @@ from attwin_converter.importing import import_model
 from attwin_converter.local_executor import LocalExecutor
 from attwin_converter.printing import Bars, print_figures, print_proof, print_trained
 from attwin_converter.progress import Progress
-from attwin_converter.push_cli import push_command, serve_command
-from attwin_converter.repo_cli import repo
 from attwin_converter.runtimes import runtimes
 from attwin_converter.train import Means, train_model
 
+_SIGNING = {
+    "repo": ("attwin_converter.repo_cli", "repo"),
+    "push": ("attwin_converter.push_cli", "push_command"),
+    "serve": ("attwin_converter.push_cli", "serve_command"),
+}
+"""Commands that need python-tuf, by module and name."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """A group of which the commands that sign are loaded when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands that can be used here."""
+        signing = list(_SIGNING) if importlib.util.find_spec("tuf") else []
+        return sorted([*super().list_commands(ctx), *signing])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command.
+
+        Raises:
+            DataError: It needs a package that is not installed.
+        """
+        if cmd_name not in _SIGNING:
+            return super().get_command(ctx, cmd_name)
+        _demand_packages("tuf", "securesystemslib", "cryptography")
+        module, name = _SIGNING[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(attwin.__version__, prog_name="attwin-convert")
 def cli() -> None:
     """Train attention models on a workstation and bundle them for gateways."""
@@ -195,11 +223,6 @@ def inspect_command(dataset: Path, *, as_json: bool) -> None:
         click.echo(f"{len(findings)} findings." if findings else "Nothing was found.")
     if any(finding.severity == Severity.ERROR for finding in findings):
         sys.exit(EXIT_FAILED)
-
-
-cli.add_command(repo)
-cli.add_command(push_command)
-cli.add_command(serve_command)
 
 
 def main() -> None:

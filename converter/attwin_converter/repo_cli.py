@@ -28,7 +28,7 @@ _passphrase_file = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 
 
-@click.group("repo")
+@click.group("repo", short_help="Keys, signatures and versions of what is pushed.")
 def repo() -> None:
     """Keep the repository of what is pushed: keys, signatures, versions."""
 

@@ -1,7 +1,7 @@
 """Facts about the stage of updates, over a real store, with processes and a trial that a test plays."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -249,9 +249,11 @@ class Gateway:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Gateway:
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
     """A gateway whose own model is of version 1."""
-    return Gateway(tmp_path)
+    made = Gateway(tmp_path)
+    yield made
+    made.store.close()
 
 
 def test_an_update_goes_through_all_states_and_serves(gateway: Gateway) -> None:
