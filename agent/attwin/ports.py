@@ -821,8 +821,8 @@ class Trial(Protocol):
         """Return how the active model does."""
         ...
 
-    def activate(self, line: str, sha256: str) -> None:
-        """Let a file serve that is kept; the one of the configuration where the hash is empty."""
+    def activate(self, line: str, sha256: str) -> str:
+        """Let a file serve that is kept, the one of the configuration where the hash is empty; return why it cannot."""
         ...
 
     def revert(self, line: str, sha256: str) -> bool:

@@ -1,6 +1,7 @@
 """Gateways over MQTT: who is there, what they are asked, what they want, and what they answer."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ _BASE = "attwin"
 _QOS = 1
 _CONNECT_S = 10.0
 _MOST_BLOCK = 65_536
+_TRANSACTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MOST_RANGES = 64
 _TOPICS = ("info", "available", "response/update", "response/rollback", "update/want")
 
 
@@ -179,12 +182,18 @@ class Fleet:
         sha256, transaction = str(want.get("sha256")), str(want.get("transaction"))
         with self._lock:
             body = self._files.get(sha256)
-        ranges = want.get("ranges")
-        if body is None or not isinstance(ranges, list) or not transaction.replace("-", "").replace("_", "").isalnum():
+        if body is None or not _TRANSACTION.fullmatch(transaction):
             return
-        for offset, length in ranges:
+        for offset, length in _ranges(want.get("ranges")):
             block = body[offset : offset + min(length, _MOST_BLOCK)]
             self._client.publish(f"{_BASE}/{name}/update/block/{transaction}/{offset}", block, qos=_QOS)
             with self._lock:
                 known = self._sent.get((gateway, sha256), 0)
                 self._sent[gateway, sha256] = max(known, offset + len(block))
+
+
+def _ranges(given: object) -> list[tuple[int, int]]:
+    """Return the ranges that a gateway wants; none where they are no ranges."""
+    items = given[:_MOST_RANGES] if isinstance(given, list) else []
+    pairs = [item for item in items if isinstance(item, list) and all(isinstance(n, int) and n >= 0 for n in item)]
+    return [(pair[0], pair[1]) for pair in pairs if len(pair) == len(("offset", "length"))]

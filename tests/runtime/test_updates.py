@@ -106,6 +106,7 @@ class Trial:
         self.serving = OWN
         self.events: list[str] = []
         self.is_live = True
+        self.problem = ""
 
     def begin(self, kind: str, sha256: str) -> None:
         """Note it."""
@@ -125,10 +126,12 @@ class Trial:
         del kind
         return self.probation
 
-    def activate(self, line: str, sha256: str) -> None:
-        """Let it serve."""
+    def activate(self, line: str, sha256: str) -> str:
+        """Let it serve, where a test says that it can."""
         self.events.append(f"activate {line} {sha256}")
-        self.serving = sha256 or OWN
+        if not self.problem:
+            self.serving = sha256 or OWN
+        return self.problem
 
     def revert(self, line: str, sha256: str) -> bool:
         """Let the one before serve at once, where a test says that it can."""
@@ -319,6 +322,7 @@ def test_a_model_that_does_badly_goes(gateway: Gateway, state: str, said: str) -
     gateway.ask("again")
     gateway.checked(2)
     assert gateway.told[-1]["state"] == ("fetching" if state == "shadow" else "refused")
+    assert gateway.told[-1]["reason"] == ("" if state == "shadow" else "it was rolled back here before: it saturates")
 
 
 def test_a_model_with_too_little_to_compare_waits_until_the_deadline(gateway: Gateway) -> None:
@@ -357,6 +361,10 @@ def test_an_older_version_and_the_same_with_other_content_are_refused(gateway: G
     gateway.checked(4, "old", floors={LINE: {"version": 3, "root": 2}})
     assert gateway.state("lowered") is UpdateState.FETCHING
     assert gateway.store.floors() == {LINE: 3, f"root {LINE}": 2}
+    gateway.bring_to(UpdateState.COMMITTED, version=6, sha256="newer")
+    gateway.ask("again")
+    gateway.checked(4, "old", floors={LINE: {"version": 3, "root": 2}})
+    assert "older than 6" in str(gateway.told[-1]["reason"])
 
 
 def test_requests_that_must_not_count_are_answered(gateway: Gateway) -> None:
@@ -467,3 +475,46 @@ def test_blocks_that_nobody_asked_for_do_nothing(gateway: Gateway) -> None:
     assert gateway.works.parts == {}
     gateway.send()
     assert gateway.state("push-2") is UpdateState.VERIFIED
+
+
+def test_what_cannot_be_taken_to_service_goes_back(gateway: Gateway) -> None:
+    """It is not taken for good because nothing bad was measured of it."""
+    gateway.bring_to(UpdateState.SHADOW)
+    gateway.trial.problem = "the local file cannot be read"
+    gateway.step(60_000)
+    gateway.step(120_000)
+
+    assert gateway.state("push-2") is UpdateState.ROLLED_BACK
+    assert gateway.told[-1]["reason"] == "it could not be taken: the local file cannot be read"
+    assert gateway.trial.serving == OWN
+
+
+@pytest.mark.parametrize(
+    ("topic", "body"),
+    [
+        ("update/block/t/\u00b2", b"x"),
+        ("update/block/t/-1", b"x"),
+        ("update/block/t/99999999999999999999", b"x"),
+        ("request/update", b"{"),
+        ("request/update", b"[" * 100_000),
+        ("request/rollback", b"null"),
+        ("request/\udce9", b"{}"),
+    ],
+)
+def test_nothing_that_arrives_stops_the_agent(gateway: Gateway, topic: str, body: bytes) -> None:
+    """Numbers that are none, payloads that are none, names that are none."""
+    gateway.bring_to(UpdateState.FETCHING)
+    messages = Messages()
+    name = f"attwin/g/{topic}".encode(errors="surrogateescape")
+    messages.add(name, body, length=len(body), flags=0x30, packet_id=0)
+    gateway.updates.hear(messages)
+    gateway.step()
+    assert gateway.state("push-2") is UpdateState.FETCHING
+
+
+@pytest.mark.parametrize("others", [{"target": "a\0b"}, {"target": "x" * 501}, {"source": "http\n"}])
+def test_texts_that_no_process_can_be_given_are_refused(gateway: Gateway, others: dict[str, object]) -> None:
+    """A NUL in an argument would be an error where the process is started."""
+    gateway.ask("odd", **others)
+    assert gateway.told[-1]["state"] == "refused"
+    assert gateway.works.begun == []

@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from attwin.adapters.durable import is_full, open_or_make, sync
@@ -83,7 +84,13 @@ class _Child:
         self._open = set()
 
 
-_KEPT_ENVIRONMENT = frozenset(("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"))
+_KEPT_ENVIRONMENT = frozenset(
+    (
+        *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+        # where a configuration finds its database and its secrets, and which runtime serves
+        *("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "ATTWIN_RUNTIME"),
+    )
+)
 """What a process of its own may know: no secret is in these."""
 
 
@@ -128,7 +135,9 @@ class LocalUpdateWorks:
 
     def fetch(self, address: str, sha256: str, size: int) -> None:
         """Begin to fetch a file from a web server."""
-        self._parts.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            # its own process says what is wrong
+            self._parts.mkdir(parents=True, exist_ok=True)
         arguments = ["--address", address, "--size", str(size), "--out", str(self._part(sha256))]
         self._start("fetch", ["update", "fetch", *arguments])
 
@@ -157,9 +166,7 @@ class LocalUpdateWorks:
         for child in [child for child in self._children if child.what != "check"]:
             child.close()
             self._children.remove(child)
-        if self._parts.is_dir():
-            for part in self._parts.iterdir():
-                part.unlink(missing_ok=True)
+        _delete_but(self._parts, ())
 
     def close(self) -> None:
         """Stop all processes; what is here of a file in part stays for the next start."""
@@ -192,8 +199,11 @@ class LocalUpdateWorks:
 
     def room(self, size: int) -> str:
         """Return why there is no room for a file, empty where there is."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        disk = os.statvfs(self._folder)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            disk = os.statvfs(self._folder)
+        except OSError as error:
+            return f"{self._folder} cannot be made: {error.strerror}"
         free = disk.f_bavail * disk.f_frsize
         # a part and, for a moment, nothing else: it is renamed
         if free < size + self._free_bytes:
@@ -247,10 +257,7 @@ class LocalUpdateWorks:
 
     def keep_only(self, hashes: Collection[str]) -> None:
         """Delete all other files."""
-        if self._files.is_dir():
-            for path in self._files.iterdir():
-                if path.name not in hashes:
-                    path.unlink(missing_ok=True)
+        _delete_but(self._files, hashes)
 
     def take_in(self, path: str) -> str:
         """Keep a copy of a local file, and return its hash.
@@ -283,6 +290,14 @@ class LocalUpdateWorks:
             self._children.append(_Child(what, arguments, ends_ms))
         except OSError as error:
             self._failed.append(WorkDone(what=what, answer={}, problem=f"its process cannot start: {error.strerror}"))
+
+
+def _delete_but(folder: Path, kept: Collection[str]) -> None:
+    """Delete files but some; what the disk refuses to delete goes another time."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
 
 
 def _written(path: Path, body: bytes) -> str:

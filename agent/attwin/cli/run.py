@@ -50,7 +50,8 @@ def command(config: Path, log_level: str, *, safe: bool) -> None:
     from attwin.wiring.slots import note_start  # noqa: PLC0415 -- the same
 
     def build(configuration: Configured) -> Daemon:
-        note_start(configuration.settings)
+        if not safe:
+            note_start(configuration.settings)
         return _patiently(lambda: Daemon(configuration, lambda: configured(config), is_safe=safe))
 
     configuration = configured(config)

@@ -19,15 +19,15 @@ _SLOW_US = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """How far a new model may be from the one before.
+    """How far a pushed model may be from the one that serves.
 
     Attributes:
         difference: The mean absolute difference of their scores.
-        shift: The difference of their means.
+        shift: The difference of their mean scores.
         alerts: How many times as many alerts.
         latency: How many times as long for a row.
-        saturation: The share of scores at the ends of the scale, where the other has fewer there.
-        pairs: How many scores must be compared before the new one serves.
+        saturation: The share of scores below 0.01 or above 0.99.
+        pairs: How many scores are compared before it serves.
     """
 
     difference: float = 0.25

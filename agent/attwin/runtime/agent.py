@@ -250,6 +250,9 @@ class Agent:
         """Go on with what is pushed; each of its steps is durable before anything follows from it."""
         updates = self.updates
         if updates is None:
+            if self.uplink:
+                # nobody is there to answer, and what waits takes memory
+                self.uplink.take_requests()
             return
         is_up = bool(self.uplink and self.uplink.is_up())
         if self.uplink:

@@ -78,10 +78,11 @@ class _Beside:
 
     Attributes:
         is_new: Whether it is the new one; else the one before it.
-        is_warm: Whether it has read all that was there when it began.
+        is_warm: Whether it has come to the end of the journal.
+        position: How far it has read.
     """
 
-    def __init__(self, kind: int, candidate: Candidate, main: Twin, position: int, *, end: int, is_new: bool) -> None:
+    def __init__(self, kind: int, candidate: Candidate, main: Twin, position: int, *, is_new: bool) -> None:
         self.kind, self.candidate, self.is_new = kind, candidate, is_new
         self.twin = Twin(
             main.catalogue,
@@ -91,16 +92,14 @@ class _Beside:
             kinds={kind: candidate.kind},
         )
         self.twin.inherit(kind, main)
-        self.position, self._end = position, end
-        self.is_warm = position >= end
+        self.position = position
+        self.is_warm = False
 
     def read(self, number: int, batch: ReadingBatch) -> tuple[list[Scores], list[Transition]]:
         """Take readings of the journal."""
         entity = self.twin.catalogue.series_entity[batch.series]
-        made = self.twin.replay(batch.where(self.twin.catalogue.entity_kind[entity] == self.kind))
         self.position = number
-        was_warm, self.is_warm = self.is_warm, self.is_warm or number >= self._end
-        return made if was_warm else ([], [])
+        return self.twin.replay(batch.where(self.twin.catalogue.entity_kind[entity] == self.kind))
 
 
 class ModelTrial:
@@ -132,7 +131,7 @@ class ModelTrial:
             serving: The models that serve, by kind.
             load: Returns the model of a kind in the file with a hash. Raises ``UpdateRefusedError``.
             read: Reads the journal.
-            position: Returns the position of the journal so many milliseconds ago; the present one for 0.
+            position: Returns the position of the journal so many milliseconds ago.
             served: Told what serves a kind from now on.
             reload: Lets the agent begin anew with what is to serve; returns problems.
         """
@@ -148,7 +147,7 @@ class ModelTrial:
 
     @property
     def is_behind(self) -> bool:
-        """Whether a model still reads what was there when it began."""
+        """Whether a model still reads what was there before it began."""
         return self._beside is not None and not self._beside.is_warm
 
     def begin(self, kind: str, sha256: str) -> None:
@@ -172,8 +171,7 @@ class ModelTrial:
     def _begin(self, kind: str, candidate: Candidate, *, is_new: bool) -> None:
         index = self._kinds.index(kind)
         back_ms = max(candidate.kind.windows_ms) + candidate.kind.lateness_ms + _SLACK_MS
-        first, end = self._position(back_ms), self._position(0)
-        self._beside = _Beside(index, candidate, self._twin, first, end=end, is_new=is_new)
+        self._beside = _Beside(index, candidate, self._twin, self._position(back_ms), is_new=is_new)
         self._compare(index, has_old=kind in self._serving or not is_new)
 
     def _compare(self, kind: int, *, has_old: bool) -> None:
@@ -195,13 +193,12 @@ class ModelTrial:
             return
         ends_ms = self._clock.monotonic_ms() + _SLICE_MS
         for number, batch in self._read(beside.position):
-            self._note(beside, beside.read(number, batch))
+            made = beside.read(number, batch)
+            if beside.is_warm:
+                self._note(beside, made)
             if self._clock.monotonic_ms() >= ends_ms:
                 return
-
-    def _catch_up(self, beside: _Beside) -> None:
-        for number, batch in self._read(beside.position):
-            self._note(beside, beside.read(number, batch))
+        beside.is_warm = True
 
     def _note(self, beside: _Beside, made: tuple[list[Scores], list[Transition]]) -> None:
         scores, transitions = made
@@ -262,16 +259,15 @@ class ModelTrial:
             _, took_us = beside.candidate.canary(self._clock)
             self._comparison.note_latency(took_us, is_new=beside.is_new)
 
-    def activate(self, line: str, sha256: str) -> None:
-        """Let a file serve that is kept; the one of the configuration where the hash is empty."""
+    def activate(self, line: str, sha256: str) -> str:
+        """Let a file serve that is kept, the one of the configuration where the hash is empty; return why it cannot."""
         beside, kind = self._beside, line.removeprefix("model/")
         if beside and beside.candidate.sha256 == sha256 and self._kinds[beside.kind] == kind and self._is_live(beside):
-            self._catch_up(beside)
+            for number, batch in self._read(beside.position):
+                self._note(beside, beside.read(number, batch))
             self._exchange(beside)
-            return
-        problems = self._reload()
-        if problems:
-            log.error("update=activate line=%s problems=%r", line, problems)
+            return ""
+        return "; ".join(self._reload())
 
     def revert(self, line: str, sha256: str) -> bool:
         """Let the one serve again that did before; False where that needs ``activate``."""

@@ -15,6 +15,7 @@ MOST_REQUEST = 61_440
 BUSY = "busy"
 """An answer that is no state: another update is under way."""
 _TRANSACTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MOST_TEXT = 500
 _MOST_AHEAD_MS = 31 * 86_400_000
 """A request that is good for longer could be kept, and played when nobody expects it."""
 
@@ -75,6 +76,10 @@ def read_request(body: bytes, form: type[_Request], *, now_ms: int, clock_truste
         raise UpdateRefusedError(f"the request cannot be read: {error}") from error
     if not _TRANSACTION.fullmatch(request.transaction):
         raise UpdateRefusedError("`transaction` is 1 to 64 letters, digits, - and _")
+    for name in ("target", "kind", "reason", "source"):
+        text = getattr(request, name, "")
+        if len(text) > _MOST_TEXT or not text.isprintable():
+            raise UpdateRefusedError(f"`{name}` is at most {_MOST_TEXT} characters that can be printed")
     if request.expires_ms <= now_ms:
         raise UpdateRefusedError("the request has expired")
     if clock_trusted and request.expires_ms > now_ms + _MOST_AHEAD_MS:
@@ -84,7 +89,11 @@ def read_request(body: bytes, form: type[_Request], *, now_ms: int, clock_truste
 
 def refusal_draft(base: str, verb: str, request: Mapping[str, object], state: str, reason: str, now_ms: int) -> Draft:
     """Return the answer to a request that changes nothing."""
-    known = {name: request[name] for name in ("transaction", "target", "kind") if isinstance(request.get(name), str)}
+    known = {
+        name: text[:_MOST_TEXT]
+        for name in ("transaction", "target", "kind")
+        if isinstance(text := request.get(name), str)
+    }
     ok: dict[str, object] = {"ok": False} if verb != "update" else {"state": state, "final": True}
     body = {**known, **ok, "reason": reason, "time_ms": now_ms}
     return Draft(lane=ALERTS, topic=f"{base}/response/{verb}", retain=False, body=body)

@@ -170,7 +170,7 @@ class Updates:
                 continue
             if names[0] == "request":
                 self.ask(names[1], payload, retained=retained)
-            elif names[:2] == ["update", "block"] and names[3].isdigit() and not retained:
+            elif names[:2] == ["update", "block"] and names[3].isdecimal() and not retained:
                 self.take_block(names[2], int(names[3][:_MOST_DIGITS]), payload)
 
     # requests
@@ -478,13 +478,19 @@ class Updates:
             return f"{target.line} is pinned by the gateway's own configuration"
         if served.sha256 == target.sha256:
             return ""
+        return self._not_newer(target, served)
+
+    def _not_newer(self, target: CheckedTarget, served: Serving) -> str:
+        """Return why a target must not take the place of another that serves; empty where it may."""
+        bad = self._store.rolled_back(target.sha256)
+        if bad:
+            return f"it was rolled back here before: {bad}"
         floor = self._floors.get(target.line, 0)
         if target.version < floor:
             return f"version {target.version} is older than {floor}, which has served"
         if target.version in (floor, served.version):
             return f"version {target.version} has served with other content"
-        bad = self._store.rolled_back(target.sha256)
-        return f"it was rolled back here before: {bad}" if bad else ""
+        return ""
 
     # fetching
 
@@ -593,7 +599,15 @@ class Updates:
             self._floors[update.line] = self._out.floors[update.line] = update.version
         self._move(update, UpdateState.PROBATION)
         self._serving[update.line] = replace(served, sha256=update.sha256, name=update.name, version=update.version)
-        self._after.append(lambda: self._trial.activate(update.line, update.sha256))
+        self._after.append(lambda: self._take_to_service(update.line, update.sha256))
+
+    def _take_to_service(self, line: str, sha256: str) -> None:
+        """Let a file serve; where that cannot be, what served before goes on, and the update is over."""
+        problem = self._trial.activate(line, sha256)
+        if problem:
+            log.error("update=activate line=%s problem=%r", line, problem)
+        if problem and self.current and self.current.state is UpdateState.PROBATION:
+            self._revert(self.current, f"it could not be taken: {problem}")
 
     def _watch(self, update: Update, spent_ms: int, *, uplink_up: bool) -> None:
         """Revert as soon as it does badly; keep it for good when it has not for long enough."""
@@ -635,7 +649,7 @@ class Updates:
         )
         self._end(update, UpdateState.ROLLED_BACK, reason, detail=detail)
         if not was_live:
-            self._after.append(lambda: self._trial.activate(update.line, previous))
+            self._after.append(lambda: self._take_to_service(update.line, previous))
 
     # transitions
 

@@ -3,31 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from attwin.core.comparison import Gates
 from attwin.settings.reader import Reader
 from attwin.settings.types import DurationMs, FilePath, SizeBytes
 
 _HOUR_MS, _MINUTE_MS, _SECOND_MS = 3_600_000, 60_000, 1_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateSettings:
-    """How far a pushed model may be from the one that serves.
-
-    Attributes:
-        difference: The mean absolute difference of their scores.
-        shift: The difference of their mean scores.
-        alerts: How many times as many alerts.
-        latency: How many times as long for a row.
-        saturation: The share of scores below 0.01 or above 0.99.
-        pairs: How many scores are compared before it serves.
-    """
-
-    difference: float = 0.25
-    shift: float = 0.2
-    alerts: float = 2.0
-    latency: float = 3.0
-    saturation: float = 0.9
-    pairs: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +33,7 @@ class UpdatesSettings:
     confirm: DurationMs = 5 * _MINUTE_MS
     rate: SizeBytes = 0
     largest: SizeBytes = 20_000_000
-    gates: GateSettings = field(default_factory=GateSettings)
+    gates: Gates = field(default_factory=Gates)
     pinned: list[str] = field(default_factory=list)
 
 

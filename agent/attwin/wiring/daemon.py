@@ -38,7 +38,7 @@ from attwin.wiring.outbox import aggregates_of, delivery_of, outbox_policy
 from attwin.wiring.reacting import reactions_of
 from attwin.wiring.reading import BUNDLE, CONTROL, GATEWAY, UPSTREAM_BASE, ZONE
 from attwin.wiring.restore import refill, restore
-from attwin.wiring.slots import choose_models
+from attwin.wiring.slots import Chosen, choose_models
 from attwin.wiring.sources import ingest_of, inspect_sources, names_of
 from attwin.wiring.updating import trial_of, updates_of, works_of
 
@@ -71,11 +71,11 @@ class Daemon:
             ScorerError: No runtime works here.
             StoreError: The database cannot be used.
         """
-        settings = without_judgement(configuration.settings) if is_safe else configuration.settings
+        settings = configuration.settings
         base = base_topic(settings.gateway.id)
         path = Path(settings.store.path)
         demand_packages(settings)
-        chosen = choose_models(settings)
+        chosen = Chosen(settings=without_judgement(settings), own={}) if is_safe else choose_models(settings)
         settings = chosen.settings
         house = House(settings)
         horizon = max(LEAST_HORIZON, 2 * settings.broker.inflight)

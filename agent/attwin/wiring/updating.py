@@ -12,7 +12,6 @@ from attwin.adapters.clock import SystemClock
 from attwin.adapters.mqtt_upstream import MqttUpLink
 from attwin.adapters.sqlite_store import SqliteStore
 from attwin.adapters.update_works import LocalUpdateWorks
-from attwin.core.comparison import Gates
 from attwin.core.errors import AttwinError, UpdateRefusedError
 from attwin.core.outgoing import base_topic
 from attwin.core.rules import Basis
@@ -63,7 +62,6 @@ def trial_of(
         served: Told what serves a kind from now on.
         reload: Lets the agent begin anew; returns problems.
     """
-    gates = house.settings.updates.gates
     journal = JournalReader(store, twin.catalogue)
 
     def load(kind: str, sha256: str) -> Candidate:
@@ -78,19 +76,12 @@ def trial_of(
         twin=twin,
         drift=drift,
         clock=clock,
-        gates=Gates(
-            difference=gates.difference,
-            shift=gates.shift,
-            alerts=gates.alerts,
-            latency=gates.latency,
-            saturation=gates.saturation,
-            pairs=gates.pairs,
-        ),
+        gates=house.settings.updates.gates,
         kinds=house.names,
         serving={house.names[i]: candidate_of(house, house.names[i], *pair) for i, pair in house.bundles.items()},
         load=load,
         read=journal.after,
-        position=lambda back_ms: store.recent_position(clock.now_ms() + 1, back_ms),
+        position=lambda back_ms: store.recent_position(clock.now_ms(), back_ms),
         served=served,
         reload=reload,
     )
